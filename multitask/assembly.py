@@ -1,0 +1,112 @@
+"""From a config, or a run folder, to the live objects: tasks, vocabulary, model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from . import plugins
+from .checkpoint import Saved, find_run, load_weights
+from .config import Config, parse_options
+from .data.dataset import Dataset, captions, open_dataset
+from .errors import DataError, UsageError
+from .inference import Predictor
+from .model.encoder_decoder import EncoderDecoder, build_model
+from .model.state import load_into
+from .sequence.text import TextCodec
+from .sequence.vocabulary import Vocabulary
+from .task import Task
+
+TRAINED_PIECES = 2000  # of a text model made from the user's captions
+CAPTIONS_READ = 200_000  # enough for that many pieces
+
+
+@dataclass
+class Run:
+    """A trained model with everything that gives its tokens a meaning."""
+
+    folder: Path
+    config: Config
+    tasks: dict[str, Task]
+    vocab: Vocabulary
+    model: EncoderDecoder
+    notice: str = ""  # what had to be passed over to load it
+
+    def predictor(self, device: torch.device) -> Predictor:
+        return Predictor(
+            self.model.to(device).eval(), self.vocab, self.tasks, self.config.model.image_size, device, self.config.seed
+        )
+
+
+def make_tasks(config: Config) -> dict[str, Task]:
+    """The tasks of a config with their options, by name. Raises UsageError: not installed, or an option is wrong."""
+    classes = {name: plugins.load(name) for name in config.tasks}
+    tasks = {
+        name: cls(parse_options(cls.Options, config.tasks[name], f"tasks.{name}")) for name, cls in classes.items()
+    }
+    for task in tasks.values():
+        for required in task.requires:
+            if required not in tasks:
+                raise UsageError(f"task '{task.name}' asks about the answers of '{required}': add it to --tasks")
+    return tasks
+
+
+def make_vocabulary(config: Config, tasks: dict[str, Task], dataset: Dataset) -> Vocabulary:
+    """The table of a new model: the data set's categories in the order of their ids, and every task's own tokens."""
+    classes = tuple(category.name for category in dataset.info.categories)
+    own = {name: task.tokens() for name, task in tasks.items()}
+    return Vocabulary.build(config.bins, classes, _text_codec(config, dataset), own)
+
+
+def _text_codec(config: Config, dataset: Dataset) -> TextCodec:
+    if config.text_model == "builtin":
+        return TextCodec.builtin()
+    if config.text_model != "train":
+        return TextCodec.from_file(Path(config.text_model))
+    texts = list(islice(captions(dataset), CAPTIONS_READ))
+    if not texts:
+        raise DataError(f"{dataset.info.name} has no captions to train a text model from: use text_model=builtin")
+    return TextCodec.train(texts, TRAINED_PIECES)
+
+
+def open_split(config: Config, role: str, split: str | None = None) -> Dataset:
+    """The data of a config; `role` is "train" or "val", `split` a name that is not the config's own."""
+    data = config.data
+    own, size = (data.train_split, data.train_size) if role == "train" else (data.val_split, data.val_size)
+    return open_dataset(
+        data.path, split or own, role="train" if role == "train" else "val", size=size, seed=config.seed
+    )
+
+
+def with_data(config: Config, path: str) -> Config:
+    """The same settings on other data, its splits found in the folder."""
+    data = config.data.model_copy(update={"path": path, "train_split": None, "val_split": None})
+    return config.model_copy(update={"data": data})
+
+
+def open_run(path: str | Path | None, needs: Sequence[str] = (), which: str = "best") -> Run:
+    """A run folder or checkpoint, ready to answer; None: the newest under `runs/` that has the tasks `needs`.
+
+    Raises CheckpointError when nothing fits or a file is damaged.
+    """
+    folder = Path(path) if path else find_run("runs", tuple(needs))
+    saved = load_weights(folder, which)
+    vocab = saved_vocabulary(saved)
+    model = empty_model(saved.config, vocab)
+    load_into(model, saved.weights, saved.file)
+    return Run(folder, saved.config, make_tasks(saved.config), vocab, model, saved.notice)
+
+
+def saved_vocabulary(saved: Saved) -> Vocabulary:
+    """The table of a checkpoint. Raises CheckpointError or DataError when it does not fit its text model."""
+    text = TextCodec.from_bytes(saved.text_model, f"{saved.folder}/text.model")
+    return Vocabulary.from_manifest(saved.vocabulary, text)
+
+
+def empty_model(config: Config, vocab: Vocabulary) -> EncoderDecoder:
+    """The model of a saved run before its weights are loaded: pretrained ones are not read again."""
+    return build_model(config.model.model_copy(update={"pretrained": False}), len(vocab))

@@ -1,0 +1,62 @@
+"""`mtp predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import errors, output, printable, table
+from .options import Device, Model, task_names
+
+Images = Annotated[list[str], typer.Argument(help="Image files, folders or patterns such as 'photos/*.jpg'.")]
+TaskWord = Annotated[str | None, typer.Option("--task", "--tasks", help="What to do, as det or det,caption.")]
+Ask = Annotated[str | None, typer.Option("--ask", help="The same in words: 'find dogs and cats'.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the pictures and JSON files.")]
+Classes = Annotated[str | None, typer.Option("--class", help="Category names to look for, as 'dog,cat'.")]
+Box = Annotated[
+    list[str] | None, typer.Option("--box", help="Box to ask about, x0,y0,x1,y1 in pixels; may be repeated.")
+]
+MinScore = Annotated[float, typer.Option("--min-score", min=0, max=1, help="Leave out answers below this score.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of sampled answers.")]
+Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Images decoded together.")]
+
+
+def predict(
+    images: Images,
+    task: TaskWord = None,
+    ask: Ask = None,
+    model: Model = None,
+    out: Out = Path(),
+    classes: Classes = None,
+    box: Box = None,
+    min_score: MinScore = 0.3,
+    seed: Seed = 0,
+    batch_size: Batch = 8,
+    device: Device = "auto",
+) -> None:
+    """Ask a model about images: prints a table, writes IMAGE.TASK.png and IMAGE.TASK.json for each.
+
+    An image that cannot be read is named and left out; the exit code is then 3.
+    """
+    names = task_names(task)
+    from ..predict import Wish, predict_files
+
+    wish = Wish(names, ask, classes, tuple(box or ()), min_score)
+    results = predict_files(images, wish, model, out, device, seed, batch_size)
+    failed = 0
+    for result in results:
+        if result.error:
+            failed += 1
+            errors.print(f"skipped: {printable(result.error)}", soft_wrap=True)
+        else:
+            table(result.file, ("task", "answer", "score", "where"), result.rows)
+            output.print(f"wrote {printable(result.picture)}, {printable(result.json)}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(3)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("predict", no_args_is_help=True)(predict)

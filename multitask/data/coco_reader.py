@@ -1,0 +1,209 @@
+"""From COCO annotation files to one table of images. What breaks a rule (checks.py) is left out and noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..geometry import FloatArray
+from ..task import Category
+from . import checks
+from .checks import Fault, Size, Unusable
+from .coco_files import AnnotationFile, entries, read_json
+from .paths import file_name
+
+Note = Callable[[Unusable, str], None]  # keeps the fault of an entry and what was done about it
+
+
+@dataclass(slots=True)
+class CocoObject:
+    """One annotation of `instances` or `keypoints`."""
+
+    id: int
+    category: Category
+    xyxy: FloatArray
+    area: float
+    crowd: bool
+    parts: tuple[FloatArray, ...] = ()
+    mask: dict[str, Any] | None = None  # run lengths as a list
+    points: tuple[FloatArray, NDArray[np.int64]] | None = None  # (K, 2), (K,)
+
+
+@dataclass(slots=True)
+class CocoImage:
+    """One image. A kind that no file annotates is absent from `objects`; captions None: likewise."""
+
+    id: int | str
+    name: str
+    size: Size
+    file: str  # the annotation file that lists it
+    objects: dict[str, list[CocoObject]] = field(default_factory=dict)  # "boxes", "polygons", "keypoints"
+    captions: list[str] | None = None
+
+
+@dataclass
+class Reader:
+    """The table of one split, filled file by file."""
+
+    root: Path
+    images: dict[int | str, CocoImage] = field(default_factory=dict)
+    categories: dict[int, Category] = field(default_factory=dict)
+    keypoint_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+    faults: list[Fault] = field(default_factory=list)
+    _file: str = ""
+    _listed: dict[int | str, CocoImage] = field(default_factory=dict)
+    _dropped: set[Any] = field(default_factory=set)  # ids of listed images that cannot be used
+
+    def read(self, source: AnnotationFile, boxes: bool) -> None:
+        """`boxes`: whether this is the file that boxes and outlines come from. Raises DataError if it is not COCO's."""
+        data = read_json(source.path, self.root)
+        self._file = str(source.path.relative_to(self.root))
+        self._images(entries(data, "images", source.path))
+        annotations = entries(data, "annotations", source.path)
+        if source.kind == "captions":
+            return self._captions(annotations)
+        categories, posed = self._categories(entries(data, "categories", source.path), source)
+        kinds = ["boxes"] * boxes + ["keypoints"] * (source.kind == "keypoints")
+        if boxes and any(isinstance(item, dict) and item.get("segmentation") for item in annotations):
+            kinds.append("polygons")
+        return self._objects(annotations, kinds, categories, posed)
+
+    def _each(self, items: Sequence[Any], name: str) -> Iterator[tuple[Mapping[str, Any], Note]]:
+        """The entries that are objects, each with its notebook."""
+        for position, item in enumerate(items):
+            key = item.get("id") if isinstance(item, dict) else None
+            where = f"{name} {key!r:.40}" if isinstance(key, (int, str)) else f"{name} at position {position}"
+
+            def note(error: Unusable, action: str, where: str = where) -> None:
+                self.faults.append(error.fault(self._file, where, action))
+
+            if isinstance(item, dict):
+                yield item, note
+            else:
+                note(Unusable("entry", item, "is not an object"), "skipped")
+
+    def _images(self, items: Sequence[Any]) -> None:
+        self._listed, self._dropped = {}, set()
+        for item, note in self._each(items, "image"):
+            try:
+                key = checks.image_id(item.get("id"), "id")
+                checks.new(key, "id", self._listed)
+                image = CocoImage(key, file_name(item.get("file_name")), checks.image_size(item), self._file)
+                known = self.images.setdefault(key, image)
+                if (known.name, known.size) != (image.name, image.size):
+                    raise Unusable("file_name", image.name, f"or the size differs from what {known.file} says")
+                self._listed[key] = known
+            except Unusable as error:
+                note(error, "skipped with its annotations" if error.reason != checks.TWICE else "skipped")
+                self._dropped |= {item["id"]} if isinstance(item.get("id"), (int, str)) else set()
+
+    def _categories(self, items: Sequence[Any], source: AnnotationFile) -> tuple[dict[int, Category], set[int]]:
+        """The categories of this file by id, and the ids of those with keypoints."""
+        found: dict[int, Category] = {}
+        posed: set[int] = set()
+        for item, note in self._each(items, "category"):
+            try:
+                category = Category(checks.identifier(item.get("id"), "id"), checks.text(item.get("name"), "name"))
+                checks.new(category.id, "id", found)
+                checks.new(category.name, "name", {other.name for other in found.values()})
+                found[category.id] = category
+                if self.categories.setdefault(category.id, category) != category:
+                    raise DataError(
+                        f"{source.path}: category {category.id} has another name in another file of the split"
+                    )
+                if source.kind == "keypoints" and item.get("keypoints"):
+                    self._pose(item, source, note)
+                    posed.add(category.id)
+            except Unusable as error:
+                note(error, "skipped")
+        return found, posed
+
+    def _pose(self, item: Mapping[str, Any], source: AnnotationFile, note: Note) -> None:
+        names = checks.names(item["keypoints"], "keypoints")
+        if self.keypoint_names not in ((), names):
+            raise DataError(f"{source.path}: categories with different keypoints; keep those of one in the file")
+        self.keypoint_names = names
+        try:
+            self.skeleton = checks.skeleton(item.get("skeleton") or [], len(names))
+        except Unusable as error:
+            note(error, "left out")
+
+    def _captions(self, annotations: Sequence[Any]) -> None:
+        for image in self._listed.values():
+            image.captions = []
+        for item, note in self._each(annotations, "annotation"):
+            try:
+                if (of := self._image(item)) is not None and of.captions is not None:
+                    of.captions.append(checks.text(item.get("caption"), "caption"))
+            except Unusable as error:
+                note(error, "skipped")
+
+    def _objects(
+        self, annotations: Sequence[Any], kinds: Collection[str], categories: dict[int, Category], posed: set[int]
+    ) -> None:
+        for image in self._listed.values():
+            image.objects |= {kind: [] for kind in kinds}
+        seen: set[int] = set()
+        for item, note in self._each(annotations, "annotation"):
+            try:
+                if (of := self._image(item)) is not None:
+                    key = checks.identifier(item.get("id"), "id")
+                    checks.new(key, "id", seen)
+                    seen.add(key)
+                    category: Category = checks.known(item.get("category_id"), "category_id", categories)
+                    found = _boxed(key, category, item, of.size, note)
+                    fit = kinds if category.id in posed else [kind for kind in kinds if kind != "keypoints"]
+                    for kind in _complete(found, item, of.size, fit, len(self.keypoint_names), note):
+                        of.objects[kind].append(found)
+            except Unusable as error:
+                note(error, "skipped")
+
+    def _image(self, item: Mapping[str, Any]) -> CocoImage | None:
+        """The image of an annotation; None where it was left out and so noted."""
+        key = item.get("image_id")
+        if isinstance(key, (int, str)) and key in self._dropped and key not in self._listed:
+            return None
+        image: CocoImage = checks.known(key, "image_id", self._listed)
+        return image
+
+
+def _boxed(key: int, category: Category, item: Mapping[str, Any], size: Size, note: Note) -> CocoObject:
+    xyxy, clipped = checks.box(item.get("bbox"), size)
+    if clipped:
+        note(Unusable("bbox", item["bbox"], "reaches out of the image"), "clipped")
+    crowd = checks.crowd(item.get("iscrowd", 0))
+    area = float(item["bbox"][2]) * float(item["bbox"][3])
+    try:
+        area = checks.area(item.get("area", area))
+    except Unusable as error:
+        note(error, "area of the box taken")
+    return CocoObject(key, category, xyxy, area, crowd)
+
+
+def _complete(
+    found: CocoObject, item: Mapping[str, Any], size: Size, kinds: Collection[str], points: int, note: Note
+) -> Iterator[str]:
+    """The kinds that the object can serve; a fault of its outline or points costs it only those."""
+    if "boxes" in kinds:
+        yield "boxes"
+    try:
+        if "polygons" in kinds:
+            found.parts, found.mask = checks.segmentation(item.get("segmentation"), size)
+            yield "polygons"
+    except Unusable as error:
+        note(error, "outline left out")
+    try:
+        if "keypoints" in kinds:
+            found.points, outside = checks.points(item.get("keypoints"), points, size)
+            if outside:
+                note(Unusable("keypoints", item["keypoints"], "reach out of the image"), "those points left out")
+            yield "keypoints"
+    except Unusable as error:
+        note(error, "keypoints left out")

@@ -1,0 +1,141 @@
+"""Scores by free-running decoding: the model reads its own tokens, as when it is used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from .annotations import Annotation, Boxes, Example, Labels, Prediction
+from .assembly import make_tasks, make_vocabulary, open_run, open_split, with_data
+from .config import Config
+from .data.dataset import Dataset
+from .data.transforms import place
+from .errors import DataError
+from .inference import Predictor, merged
+from .machine import pick_device
+from .sequence.vocabulary import Vocabulary
+from .task import Annotations, Decoded, Task
+
+log = logging.getLogger(__name__)
+Scores = dict[str, dict[str, float]]  # by task, then by metric
+Progress = Callable[[int, int], None]  # images done, images in all
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    names: Sequence[str],
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score the tasks `names` on every image that is annotated for them, asking for the data set's own categories.
+
+    An image that cannot be read is named in the log and left out. Raises DataError when no image is annotated.
+    """
+    tasks = {name: predictor.tasks[name] for name in names}
+    metrics = {name: task.metric(dataset.info) for name, task in tasks.items()}
+    positions = _annotated(dataset, tasks)
+    asked: Annotations = (
+        {"labels": Labels(tuple(c.name for c in dataset.info.categories))} if dataset.info.categories else {}
+    )
+    for begin in range(0, len(positions), batch_size):
+        examples = list(_readable(dataset, positions[begin : begin + batch_size]))
+        answers = predictor.predict(examples, names, [asked] * len(examples)) if examples else []
+        for example, answer in zip(examples, answers, strict=True):
+            for name in _asked(tasks, example):
+                metrics[name].update(answer[name], example)
+        if progress:
+            progress(min(begin + batch_size, len(positions)), len(positions))
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def score_run(
+    model: str | None, data: str | None, split: str | None, names: Sequence[str] | None, device: str, batch_size: int,
+    progress: Progress | None = None,
+) -> dict[str, Scores]:  # fmt: skip
+    """Scores of a run on the data it was trained for, or on `data`; under a title. Raises as `open_run`."""
+    run = open_run(model, names or ())
+    if run.notice:
+        log.warning(run.notice)
+    config = run.config if data is None else with_data(run.config, data)
+    predictor = run.predictor(pick_device(device))
+    chosen = list(names or run.tasks)
+    for name in chosen:
+        predictor.task(name)
+    dataset = open_split(config, "val", split)
+    scores = evaluate(predictor, dataset, chosen, batch_size, progress)
+    return {f"{run.folder} on {dataset.info.name} {dataset.split}": scores}
+
+
+def score_truth(config: Config, split: str | None) -> dict[str, Scores]:
+    """What the ground truth itself would score: fed back directly, and through tokens. No model is needed."""
+    tasks, dataset = make_tasks(config), open_split(config, "val", split)
+    vocab = make_vocabulary(config, tasks, dataset)
+    side = config.model.image_size
+    return {
+        "ground truth, fed back directly": self_test(dataset, tasks, vocab, side, through_tokens=False),
+        f"ground truth through tokens, {vocab.bins} bins": self_test(dataset, tasks, vocab, side, through_tokens=True),
+    }
+
+
+def self_test(
+    dataset: Dataset, tasks: Mapping[str, Task], vocab: Vocabulary, side: int, through_tokens: bool
+) -> Scores:
+    """Scores of the ground truth itself: fed back as it is, or through tokens and back. The ceiling of any model."""
+    metrics = {name: task.metric(dataset.info) for name, task in tasks.items()}
+    for position in _annotated(dataset, tasks):
+        example = dataset[int(position)]
+        for name, task in _asked(tasks, example).items():
+            answer = round_trip(task, example, vocab, side)
+            if not through_tokens:
+                answer = {**answer, **{kind: _as_answer(a) for kind, a in example.annotations.items()}}
+            metrics[name].update(Prediction(example.id, example.file, example.size, answer), example)
+    return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def round_trip(task: Task, example: Example, vocab: Vocabulary, side: int) -> Annotations:
+    """The annotations of an example after serialize and deserialize, in pixels of the image."""
+    parts: list[Annotations] = []
+    for view in task.views(example.annotations):
+        placement = place(example.size, side, view.region_xyxy)
+        seen = example if view.annotations is None else replace(example, annotations=view.annotations)
+        inverse = placement.inverse
+        for target in task.serialize(seen.warp(placement.matrix, placement.size), vocab, None):
+            answer = task.deserialize(target.query(), [Decoded.certain(target.tokens)], vocab)
+            parts.append({kind: a.warp(inverse, example.size) for kind, a in answer.items()})
+    return merged(parts)
+
+
+def flat(scores: Scores) -> dict[str, float]:
+    """`{"det/AP50": 0.5}`: each score under its task's name."""
+    return {f"{task}/{name}": value for task, found in scores.items() for name, value in found.items()}
+
+
+def _as_answer(annotation: Annotation) -> Annotation:
+    """Crowds are ignored regions, not answers."""
+    return annotation.take(~annotation.crowd) if isinstance(annotation, Boxes) else annotation
+
+
+def _annotated(dataset: Dataset, tasks: Mapping[str, Task]) -> list[int]:
+    """Positions of the images that some task can be scored on."""
+    found = [i for i in range(len(dataset)) if any(set(t.kinds) <= dataset.kinds(i) for t in tasks.values())]
+    if not found:
+        raise DataError(f"{dataset.info.name}: no image is annotated for {', '.join(tasks)}")
+    return found
+
+
+def _asked(tasks: Mapping[str, Task], example: Example) -> dict[str, Task]:
+    return {name: task for name, task in tasks.items() if set(task.kinds) <= set(example.annotations)}
+
+
+def _readable(dataset: Dataset, positions: Sequence[int]) -> Iterator[Example]:
+    """Examples with their pixels in memory; those that cannot be read are named and left out."""
+    for position in positions:
+        example = dataset[position]
+        try:
+            pixels = example.load()
+        except DataError as error:
+            log.warning("skipped: %s", error)
+            continue
+        yield replace(example, load=lambda pixels=pixels: pixels)  # type: ignore[misc]

@@ -1,0 +1,202 @@
+"""Answers about images: each view encoded once, all queries of all tasks decoded together, mapped back to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .annotations import Annotation, Example, Prediction
+from .data.transforms import Placement, Region, place
+from .errors import UsageError
+from .model.decoder import Memory
+from .model.encoder_decoder import EncoderDecoder
+from .model.generation import Request, generate
+from .sequence.vocabulary import Vocabulary
+from .task import Annotations, Query, Task
+
+Answers = dict[str, Prediction]  # by task
+
+
+@dataclass
+class Pass:
+    """Encoded views of a batch of images; asked again for the same view, it encodes nothing."""
+
+    rows: dict[tuple[int, Region | None], int] = field(default_factory=dict)  # (image, region) -> row of the memory
+    placements: list[Placement] = field(default_factory=list)
+    memory: Memory | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One query of one task about one encoded view."""
+
+    task: Task
+    image: int
+    view: int
+    query: Query
+
+
+class Predictor:
+    """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, for tests and benchmarks."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        vocab: Vocabulary,
+        tasks: Mapping[str, Task],
+        side: int,
+        device: torch.device,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.vocab, self.tasks = model, vocab, dict(tasks)
+        self.side, self.device, self.seed = side, device, seed
+        self.encoder_passes = self.encoded_views = 0
+
+    @torch.inference_mode()
+    def predict(
+        self, examples: Sequence[Example], names: Sequence[str], given: Sequence[Annotations] | None = None
+    ) -> list[Answers]:
+        """What the tasks `names` answer about each image, in pixels of the image.
+
+        `given` are annotations (in pixels) that the user hands to the tasks: boxes to ask about, `labels` to look for.
+        They come before the answers of a required task. Raises UsageError when a required task is not in the model.
+        """
+        given = given or [{} for _ in examples]
+        pixels: dict[int, NDArray[np.uint8]] = {}
+        answers: list[Answers] = [{} for _ in examples]
+        state = Pass()
+        was_training = self.model.training
+        self.model.eval()
+        for level in self._levels(names, given):
+            known = [{**_required(answers[i], level), **given[i]} for i in range(len(examples))]
+            questions = self._questions(level, examples, known, pixels, state)
+            self._answer(questions, level, examples, state, answers)
+        self.model.train(was_training)
+        return [{name: a[name] for name in names} for a in answers]
+
+    def _levels(self, names: Sequence[str], given: Sequence[Annotations]) -> list[list[Task]]:
+        """The tasks and those they require, in steps that can be decoded together."""
+        levels: list[list[Task]] = []
+        waiting = [self.task(name) for name in names]
+        while waiting:
+            level = list(dict.fromkeys(waiting))
+            levels = [[t for t in earlier if t not in level] for earlier in levels]
+            levels.append(level)
+            waiting = [self.task(r, t) for t in level for r in t.requires if not _are_given(t, given)]
+        return [level for level in reversed(levels) if level]
+
+    def task(self, name: str, asked_by: Task | None = None) -> Task:
+        """The task of this name. Raises UsageError when the model was not trained on it."""
+        if name not in self.tasks:
+            there = ", ".join(self.tasks)
+            why = (
+                f"task '{asked_by.name}' asks about the answers of '{name}'" if asked_by else f"task '{name}' was asked"
+            )
+            raise UsageError(f"{why}, which this model was not trained on; it knows: {there}")
+        return self.tasks[name]
+
+    def _questions(
+        self,
+        level: Sequence[Task],
+        examples: Sequence[Example],
+        known: Sequence[Annotations],
+        pixels: dict[int, NDArray[np.uint8]],
+        state: Pass,
+    ) -> list[Question]:
+        found = []
+        wanted: dict[tuple[int, Region | None], Placement] = {}
+        for image, example in enumerate(examples):
+            for task in level:
+                for view in task.views(known[image]):
+                    key = (image, view.region_xyxy)
+                    placement = place(example.size, self.side, view.region_xyxy)
+                    if key not in state.rows:
+                        state.rows[key] = len(state.rows)
+                        wanted[key] = placement
+                    seen = known[image] if view.annotations is None else view.annotations
+                    moved = {kind: a.warp(placement.matrix, placement.size) for kind, a in seen.items()}
+                    for query in task.queries(moved, self.vocab):
+                        found.append(Question(task, image, state.rows[key], query))
+        self._encode(wanted, examples, pixels, state)
+        return found
+
+    def _encode(
+        self,
+        wanted: Mapping[tuple[int, Region | None], Placement],
+        examples: Sequence[Example],
+        pixels: dict[int, NDArray[np.uint8]],
+        state: Pass,
+    ) -> None:
+        """Encode the new views in one pass and append them to the memory."""
+        if not wanted:
+            return
+        for image, _ in wanted:
+            if image not in pixels:
+                pixels[image] = examples[image].load()
+        views = torch.stack([placement.render(pixels[image]) for (image, _), placement in wanted.items()])
+        sizes = [placement.size for placement in wanted.values()]
+        extent = torch.tensor([(height, width) for width, height in sizes], dtype=torch.float32, device=self.device)
+        new = self.model.encode(views.to(self.device).float() / 255, extent)
+        state.placements += wanted.values()
+        state.memory = new if state.memory is None else _joined(state.memory, new)
+        self.encoder_passes += 1
+        self.encoded_views += len(views)
+
+    def _answer(
+        self,
+        questions: Sequence[Question],
+        level: Sequence[Task],
+        examples: Sequence[Example],
+        state: Pass,
+        answers: Sequence[Answers],
+    ) -> None:
+        """Decode all questions together, and write what they say into `answers`."""
+        requests = [r for q in questions for r in self._requests(q, examples)]
+        decoded = iter(generate(self.model, state.memory, requests, self.vocab.eos) if state.memory else [])
+        parts: dict[tuple[int, str], list[Annotations]] = {(i, t.name): [] for i in range(len(examples)) for t in level}
+        for question in questions:
+            samples = [next(decoded) for _ in range(question.task.decoding.samples)]
+            answer = question.task.deserialize(question.query, samples, self.vocab)
+            inverse = state.placements[question.view].inverse
+            size = examples[question.image].size
+            parts[question.image, question.task.name].append({k: a.warp(inverse, size) for k, a in answer.items()})
+        for (image, name), found in parts.items():
+            example = examples[image]
+            answers[image][name] = Prediction(example.id, example.file, example.size, merged(found))
+
+    def _requests(self, question: Question, examples: Sequence[Example]) -> list[Request]:
+        task, query = question.task, question.query
+        grammar = task.grammar(query, self.vocab)
+        key: tuple[Hashable, ...] = (self.seed, examples[question.image].id, task.name, tuple(query.prompt.tolist()))
+        return [
+            Request(query.prompt, grammar, task.decoding, question.view, (*key, sample))
+            for sample in range(task.decoding.samples)
+        ]
+
+
+def merged(parts: Sequence[Annotations]) -> Annotations:
+    """The answers of several queries about one image as one."""
+    kinds: dict[str, list[Annotation]] = {}
+    for part in parts:
+        for kind, annotation in part.items():
+            kinds.setdefault(kind, []).append(annotation)
+    return {kind: found[0] if len(found) == 1 else type(found[0]).concat(found) for kind, found in kinds.items()}
+
+
+def _required(answers: Answers, level: Sequence[Task]) -> Annotations:
+    names = [name for task in level for name in task.requires]
+    return merged([answers[name].annotations for name in dict.fromkeys(names) if name in answers])
+
+
+def _are_given(task: Task, given: Sequence[Annotations]) -> bool:
+    """Whether the user gave, for every image, something in place of the answers that the task asks about."""
+    return bool(given) and all(set(g) - {"labels"} for g in given)
+
+
+def _joined(old: Memory, new: Memory) -> Memory:
+    valid = None if old.valid is None or new.valid is None else torch.cat([old.valid, new.valid])
+    return Memory(torch.cat([old.tokens, new.tokens]), valid)

@@ -1,0 +1,159 @@
+"""The sequence decoder: teacher-forced over whole sequences, or step by step with a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from .transformer import CrossAttention, FeedForward, RowGroups, SelfAttention, layer_norm
+
+INIT_STD = 0.02
+
+
+class Memory(NamedTuple):
+    """Encoded images: tokens (B, N, D), and valid (B, N) bool, True where there is picture (None: everywhere)."""
+
+    tokens: Tensor
+    valid: Tensor | None = None
+
+    @property
+    def mask(self) -> Tensor | None:
+        """`valid` as an attention mask (B, 1, 1, N)."""
+        return None if self.valid is None else self.valid[:, None, None]
+
+
+@dataclass
+class Cache:
+    """What decoding remembers between steps."""
+
+    past: Tensor
+    """Self-attention keys and values (layers, 2, R, heads, length, D / heads); the first `filled` positions count."""
+    images: list[Tensor]
+    """A layer's cross-attention keys and values (2, B, heads, N, D / heads), once an image."""
+    mask: Tensor | None
+    """(B, 1, 1, N) bool, True where there is picture."""
+    rows: Tensor
+    """(R,) int64: the image of each row."""
+    groups: RowGroups | None
+    filled: int = 0
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the rows `index` only, int64 positions or a bool mask (R,), and with the images they look at."""
+        self.past = self.past[:, :, index]
+        used, self.rows = torch.unique(self.rows[index], return_inverse=True)
+        if len(used) < self.images[0].shape[1]:
+            self.images = [keys_values[:, used] for keys_values in self.images]
+            self.mask = None if self.mask is None else self.mask[used]
+        self.groups = RowGroups.of(self.rows, len(used))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention, feed-forward: (R, T, dim) to (R, T, dim)."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(dim, heads, drop_path)
+        self.cross_attention = CrossAttention(dim, heads, drop_path)
+        self.feed_forward = FeedForward(dim, mlp_dim, dropout, drop_path)
+
+    def forward(
+        self,
+        x: Tensor,
+        image: Tensor,
+        image_mask: Tensor | None,
+        groups: RowGroups | None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        past: Tensor | None = None,
+    ) -> Tensor:
+        """`image` are the layer's cross-attention keys and values; the rest is told by the sublayers."""
+        x = self.self_attention(x, mask, causal, past)
+        x = self.cross_attention(x, image, image_mask, groups)
+        output: Tensor = self.feed_forward(x)
+        return output
+
+
+class Decoder(nn.Module):
+    """Causal pre-LN transformer over tokens, with learned positions and a tied output layer (arXiv:2109.10852).
+
+    `logits(h) = h E^T + b`, where E is the table of input embeddings and b an output bias.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        mlp_dim: int,
+        max_length: int,
+        dropout: float = 0.1,
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(vocab_size, dim))
+        self.output_bias = nn.Parameter(torch.empty(vocab_size))
+        self.positions = nn.Parameter(torch.empty(max_length, dim))
+        for table in (self.embedding, self.output_bias, self.positions):
+            nn.init.trunc_normal_(table, std=INIT_STD)
+        layers = nn.ModuleList(DecoderLayer(dim, heads, mlp_dim, dropout, drop_path) for _ in range(depth))
+        self.layers = cast("Sequence[DecoderLayer]", layers)
+        self.norm = layer_norm(dim)
+
+    def forward(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
+        """Hidden states (R, L, dim) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""
+        groups = None if rows is None else RowGroups.of(rows, len(memory.tokens))
+        x = self._embed(inputs, 0)
+        for layer in self.layers:
+            image = layer.cross_attention.keys_values(memory.tokens)
+            x = layer(x, image, memory.mask, groups, causal=True)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+    def logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Scores (..., V) of hidden states (..., dim), or (..., K) of the tokens `ids` (K,) int64 alone."""
+        if ids is None:
+            return F.linear(hidden, self.embedding, self.output_bias)
+        return F.linear(hidden, self.embedding[ids], self.output_bias[ids])
+
+    def start(self, memory: Memory, rows: Tensor | None = None, length: int | None = None) -> Cache:
+        """An empty cache for sequences of up to `length` positions (None: as many as the decoder knows)."""
+        length = length or len(self.positions)
+        self._check_length(length)
+        images = [layer.cross_attention.keys_values(memory.tokens).contiguous() for layer in self.layers]
+        _, count, heads, _, channels = images[0].shape
+        if rows is None:
+            rows = torch.arange(count, device=memory.tokens.device)
+        past = images[0].new_empty(len(images), 2, len(rows), heads, length, channels)
+        return Cache(past, images, memory.mask, rows, RowGroups.of(rows, count))
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Append `tokens` (R, T) int64 to the sequences of the cache; hidden states (R, T, dim) of those positions."""
+        begin, new = cache.filled, tokens.shape[1]
+        cache.filled = begin + new
+        x = self._embed(tokens, begin)
+        causal = begin == 0 and new > 1
+        mask = None
+        if begin > 0 and new > 1:
+            mask = torch.ones(new, cache.filled, dtype=torch.bool, device=x.device).tril(begin)
+        past = cache.past[..., : cache.filled, :]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, cache.images[index], cache.mask, cache.groups, mask, causal, past[index])
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+    def _embed(self, tokens: Tensor, begin: int) -> Tensor:
+        end = begin + tokens.shape[1]
+        self._check_length(end)
+        return F.embedding(tokens, self.embedding) + self.positions[begin:end]
+
+    def _check_length(self, length: int) -> None:
+        if length > len(self.positions):
+            known = len(self.positions)
+            raise UsageError(f"a sequence of {length} positions needs model.decoder.max_length {length}, not {known}")

@@ -1,0 +1,101 @@
+"""The whole model: image to memory to token scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from .decoder import Decoder, Memory
+from .encoder import Encoder, Features, timm_encoder, valid_cells
+from .transformer import FeedForward, layer_norm, linear, position_codes
+from .vit import ResNetTransformer, VisionTransformer
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
+
+
+class Bridge(nn.Module):
+    """From the encoder's features to the decoder's memory: linear, norm, 2-D position codes, one feed-forward block.
+
+    As published ("dec_proj_mode = mlp"), the block has the hidden ratio of the encoder.
+    """
+
+    def __init__(
+        self, encoder_dim: int, dim: int, mlp_ratio: float, dropout: float = 0.1, drop_path: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.projection = linear(encoder_dim, dim)
+        self.norm = layer_norm(dim)
+        self.feed_forward = FeedForward(dim, round(dim * mlp_ratio), dropout, drop_path)
+
+    def forward(self, features: Features) -> Tensor:
+        """Tokens (B, N, encoder_dim) of a grid to (B, N, dim)."""
+        tokens = self.norm(self.projection(features.tokens))
+        memory: Tensor = self.feed_forward(tokens + position_codes(features.grid, tokens.shape[2], tokens.device))
+        return memory
+
+
+class EncoderDecoder(nn.Module):
+    """`encode` images once, then `decode` any number of sequences about them. Knows tokens, no tasks."""
+
+    def __init__(self, encoder: Encoder, bridge: Bridge, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bridge = bridge
+        self.decoder = decoder
+
+    def encode(self, images: Tensor, extent: Tensor | None = None) -> Memory:
+        """Encode images (B, 3, H, W), float32 in [0, 1], of which `extent` (B, 2) is picture, as for `Encoder`."""
+        features: Features = self.encoder(images, extent)
+        return Memory(self.bridge(features), valid_cells(extent, features.grid))
+
+    def decode(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
+        """Hidden states (R, L, D) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""
+        hidden: Tensor = self.decoder(inputs, memory, rows)
+        return hidden
+
+    def logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Scores (..., V) of hidden states (..., D), or (..., K) of the tokens `ids` (K,) int64 alone."""
+        return self.decoder.logits(hidden, ids)
+
+    def forward(
+        self, images: Tensor, inputs: Tensor, rows: Tensor | None = None, extent: Tensor | None = None
+    ) -> Tensor:
+        """Scores (R, L, V): `encode`, `decode`, `logits`."""
+        return self.logits(self.decode(inputs, self.encode(images, extent), rows))
+
+
+def build_model(config: ModelConfig, vocab_size: int) -> EncoderDecoder:
+    """The model that `config` describes, with random weights but for a pretrained encoder.
+
+    Raises UsageError for settings that do not fit together, CheckpointError for pretrained weights that cannot be had.
+    """
+    settings = config.decoder
+    encoder = _build_encoder(config)
+    bridge = Bridge(encoder.dim, settings.dim, encoder.mlp_ratio, settings.dropout, settings.drop_path)
+    decoder = Decoder(
+        vocab_size,
+        settings.dim,
+        settings.depth,
+        settings.heads,
+        settings.mlp_dim,
+        settings.max_length,
+        settings.dropout,
+        settings.drop_path,
+    )
+    return EncoderDecoder(encoder, bridge, decoder)
+
+
+def _build_encoder(config: ModelConfig) -> Encoder:
+    published = config.transformer
+    sizes = (published.dim, published.depth, published.heads, published.mlp_dim)
+    if config.encoder == "vit":
+        if config.pretrained:
+            raise UsageError("model.pretrained: there are no timm weights for the encoder 'vit'; set it to false")
+        return VisionTransformer(*sizes, published.patch, published.dropout, published.drop_path)
+    if config.encoder == "resnet_transformer":
+        backbone = timm_encoder(config.backbone, config.image_size, config.stride, config.pretrained)
+        return ResNetTransformer(backbone, *sizes, published.dropout, published.drop_path)
+    return timm_encoder(config.encoder, config.image_size, config.stride, config.pretrained)

@@ -1,0 +1,97 @@
+"""The state of a module, an optimiser and the random generators as flat named tensors, and back, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+
+Tensors = Mapping[str, Tensor]
+
+
+def load_into(module: nn.Module, tensors: Tensors, file: Path | str) -> None:
+    """Loads a whole state dict. Raises CheckpointError that lists the missing, unexpected and misshapen tensors."""
+    expected = module.state_dict()
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & tensors.keys())
+        if tensors[name].shape != expected[name].shape
+    ]
+    faults = {"missing": expected.keys() - tensors.keys(), "unexpected": tensors.keys() - expected.keys()}
+    words = [_summary(kind, names) for kind, names in {**faults, "of another shape": shapes}.items() if names]
+    if words:
+        raise CheckpointError(f"{file}: does not fit the model: {'; '.join(words)}")
+    module.load_state_dict(dict(tensors))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """`optimizer/<moment>/<parameter>` for every moment, and the settings of the groups as JSON in `optimizer/groups`.
+
+    Every parameter of the optimiser must be one of `module`, and every moment a tensor (as AdamW's are).
+    """
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    tensors = {
+        f"optimizer/{moment}/{names[id(parameter)]}": value
+        for parameter, state in optimizer.state.items()
+        for moment, value in state.items()
+    }
+    groups = [{**group, "params": [names[id(p)] for p in group["params"]]} for group in optimizer.param_groups]
+    return {**tensors, "optimizer/groups": _to_tensor(groups)}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Tensors, file: Path | str) -> None:
+    """The inverse, for an optimiser made in the same way. Raises CheckpointError when its parameters are others."""
+    parameters = dict(module.named_parameters())
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    groups = _from_tensor(tensors["optimizer/groups"]) if "optimizer/groups" in tensors else []
+    if [g["params"] for g in groups] != [[names[id(p)] for p in g["params"]] for g in optimizer.param_groups]:
+        raise CheckpointError(
+            f"{file}: its optimiser has other parameters than this model: train from its weights anew"
+        )
+    index = {name: i for i, name in enumerate(name for group in groups for name in group["params"])}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key in tensors.keys() - {"optimizer/groups"}:
+        origin, _, rest = key.partition("/")
+        moment, _, name = rest.partition("/")
+        if origin != "optimizer":
+            continue
+        if name not in index or tensors[key].shape not in (parameters[name].shape, torch.Size()):
+            raise CheckpointError(f"{file}: '{key}' {tuple(tensors[key].shape)} fits no parameter of this model")
+        state.setdefault(index[name], {})[moment] = tensors[key]
+    settings = [{**g, "betas": tuple(g["betas"])} if "betas" in g else g for g in groups]
+    numbered = [{**group, "params": [index[name] for name in group["params"]]} for group in settings]
+    optimizer.load_state_dict({"state": state, "param_groups": numbered})
+
+
+def rng_tensors() -> dict[str, Tensor]:
+    """States (uint8) of torch's generators: `rng/cpu`, and `rng/cuda:0` … where there are devices."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"rng/cpu": torch.get_rng_state(), **{f"rng/cuda:{i}": state for i, state in enumerate(cuda)}}
+
+
+def restore_rng(tensors: Tensors) -> None:
+    """The inverse, for the generators that are both saved and here."""
+    if "rng/cpu" in tensors:
+        torch.set_rng_state(tensors["rng/cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"rng/cuda:{i}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"rng/cuda:{i}"], i)
+
+
+def _to_tensor(value: Any) -> Tensor:
+    return torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _from_tensor(tensor: Tensor) -> Any:
+    return json.loads(bytes(tensor.tolist()))
+
+
+def _summary(kind: str, names: Iterable[str], shown: int = 3) -> str:
+    ordered = sorted(names)
+    return f"{len(ordered)} {kind} ({', '.join(ordered[:shown])}{', ...' if len(ordered) > shown else ''})"

@@ -1,0 +1,190 @@
+"""`mtp train`: from a config to a run folder with checkpoints and scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch.utils.data import DataLoader
+
+from .assembly import empty_model, make_tasks, make_vocabulary, open_split, saved_vocabulary
+from .checkpoint import find_run, load_training, save
+from .config import Config
+from .data.dataset import Dataset
+from .data.mixture import Batch, Mixture, group_tasks
+from .errors import UsageError
+from .evaluate import Scores, evaluate, flat
+from .files import write_atomic
+from .machine import cores, pick_device
+from .model.encoder_decoder import build_model
+from .model.state import load_into, optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
+from .sequence.vocabulary import Vocabulary
+from .task import Task
+from .trainer import Progress, Trainer
+
+log = logging.getLogger(__name__)
+REPORT_EVERY = 10  # steps between readings of the losses, each of which waits for the device
+SMOOTHING = 0.9  # of the losses shown
+
+
+class Display(Protocol):
+    """Where a run shows how it goes."""
+
+    def started(self, step: int, steps: int) -> None: ...
+    def stepped(self, step: int, losses: Mapping[str, float], images_per_second: float) -> None: ...
+    def evaluated(self, done: int, total: int) -> None: ...
+    def note(self, line: str) -> None: ...
+
+
+def start(config: Config, out: Path | None, device: str, deterministic: bool, display: Display) -> tuple[Path, Scores]:
+    """Train a new run; its folder and its scores.
+
+    Raises UsageError for settings that do not fit, and where the folder already holds a run.
+    """
+    run = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(config.tasks)}"
+    if (run / "checkpoints").exists():
+        raise UsageError(f"{run} already holds a run: give another --out, or --resume to go on with it")
+    tasks = make_tasks(config)
+    dataset = open_split(config, "train")
+    trainer = _prepared(config, tasks, make_vocabulary(config, tasks, dataset), device, deterministic)
+    return run, _Run(run, trainer, dataset, display).train()
+
+
+def resumed(out: Path | None, device: str, deterministic: bool, display: Display) -> tuple[Path, Scores]:
+    """Go on with a run from its latest checkpoint, as if it had never stopped; None: the newest run.
+
+    Raises CheckpointError when there is none, or every checkpoint of it is damaged.
+    """
+    run = out or find_run()
+    saved = load_training(run)
+    if saved.notice:
+        display.note(saved.notice)
+    trainer = _prepared(saved.config, make_tasks(saved.config), saved_vocabulary(saved), device, deterministic, False)
+    load_into(trainer.model, saved.weights, saved.file)
+    restore_optimizer(trainer.optimizer, trainer.model, saved.tensors, saved.folder)
+    if trainer.ema and saved.ema is not None:
+        load_into(trainer.ema.module, saved.ema, saved.folder / "ema.safetensors")
+    restore_rng(saved.tensors)
+    trainer.progress = Progress(**saved.state)
+    return run, _Run(run, trainer, open_split(saved.config, "train"), display).train()
+
+
+def _prepared(
+    config: Config, tasks: dict[str, Task], vocab: Vocabulary, device: str, deterministic: bool, new: bool = True
+) -> Trainer:
+    if deterministic:
+        torch.use_deterministic_algorithms(True)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, len(vocab)) if new else empty_model(config, vocab)
+    return Trainer(config, tasks, vocab, model, pick_device(device))
+
+
+class _Run:
+    """A run folder being filled."""
+
+    def __init__(self, folder: Path, trainer: Trainer, dataset: Dataset, display: Display) -> None:
+        self.folder, self.trainer, self.dataset, self.display = folder, trainer, dataset, display
+        self.config, self.progress = trainer.config, trainer.progress
+        self.validation = open_split(self.config, "val")
+        self.scores: Scores = {}
+        self.saved_step = -1
+
+    def train(self) -> Scores:
+        """All remaining steps, with evaluations and checkpoints on the way; the last scores."""
+        settings = self.config.train
+        for fault in [*self.dataset.faults, *self.validation.faults][:20]:
+            self.display.note(f"data: {fault}")
+        self.display.started(self.progress.step, settings.steps)
+        try:
+            self._steps()
+        except KeyboardInterrupt:
+            self._save()
+            self.display.note(
+                f"stopped at step {self.progress.step}: go on with mtp train --resume --out {self.folder}"
+            )
+            raise
+        if not self.scores:
+            self._evaluate()
+        return self.scores
+
+    def _steps(self) -> None:
+        settings, begun, seen = self.config.train, time.monotonic(), 0
+        recent: list[dict[str, torch.Tensor]] = []
+        for batches in self._loader():
+            recent.append(self.trainer.update(batches))
+            seen += sum(len(batch.images) for batch in batches)
+            step = self.progress.step
+            if step % REPORT_EVERY == 0 or step == settings.steps:
+                self._report(recent, seen / max(1e-9, time.monotonic() - begun))
+                recent, seen, begun = [], 0, time.monotonic()
+            if settings.eval_every and step % settings.eval_every == 0 and step < settings.steps:
+                self._evaluate()
+                begun = time.monotonic()
+            elif step % settings.save_every == 0 and step < settings.steps:
+                self._save()
+
+    def _loader(self) -> DataLoader[list[Batch]]:
+        data, train = self.config.data, self.config.train
+        groups = group_tasks(self.trainer.tasks.values(), self.dataset)
+        side, vocab = self.config.model.image_size, self.trainer.vocab
+        mixture = Mixture(self.dataset, groups, vocab, side, train.batch_size, self.config.seed)
+        workers = data.workers if data.workers >= 0 else max(1, min(8, cores() // 2))
+        remaining = range(self.progress.step, train.steps)
+        return DataLoader(
+            mixture,
+            batch_size=None,
+            sampler=remaining,
+            num_workers=min(workers, len(remaining)),
+            prefetch_factor=4 if min(workers, len(remaining)) else None,
+            pin_memory=self.trainer.device.type == "cuda",
+        )
+
+    def _report(self, recent: list[dict[str, torch.Tensor]], images_per_second: float) -> None:
+        shown = self.progress.losses
+        for losses in recent:
+            for name, loss in losses.items():
+                shown[name] = SMOOTHING * shown.get(name, loss.item()) + (1 - SMOOTHING) * loss.item()
+        self.display.stepped(self.progress.step, shown, images_per_second)
+        self._log({"step": self.progress.step, "loss": shown, "images_per_second": round(images_per_second, 2)})
+
+    def _evaluate(self) -> None:
+        names = list(self.trainer.tasks)
+        predictor = self.trainer.predictor()
+        self.scores = evaluate(predictor, self.validation, names, self.config.train.batch_size, self.display.evaluated)
+        found = flat(self.scores)
+        self._log({"step": self.progress.step, "scores": found})
+        value = found[self.config.train.best or next(iter(found))]
+        best = self.progress.best is None or value > self.progress.best or value != value
+        if best:
+            self.progress.best = value if value == value else None
+        self._save(best)
+        write_atomic(self.folder / "scores.json", json.dumps(self.scores, indent=1).encode())
+
+    def _save(self, best: bool = False) -> None:
+        trainer = self.trainer
+        save(
+            self.folder,
+            self.progress.step,
+            config=self.config,
+            vocabulary=trainer.vocab.manifest(),
+            text_model=trainer.vocab.text.model,
+            model=trainer.model.state_dict(),
+            ema=trainer.ema.module.state_dict() if trainer.ema else None,
+            tensors={**optimizer_tensors(trainer.optimizer, trainer.model), **rng_tensors()},
+            state=asdict(self.progress),
+            keep=self.config.train.keep,
+            best=best,
+        )
+
+    def _log(self, record: Mapping[str, object]) -> None:
+        """One JSON line; a file that is cut off while writing loses its last line alone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
