@@ -56,7 +56,7 @@ def predict_files(
 
     Raises UsageError, DataError or CheckpointError when nothing can be done at all; a bad image is a result of its own.
     """
-    files = list_images(arguments)
+    files, failures = _files(arguments)
     names, words = _asked_tasks(wish)
     run = open_run(model, names)
     names = names or list(run.tasks)
@@ -65,11 +65,26 @@ def predict_files(
     predictor.seed = seed
     for name in names:
         predictor.task(name)
+    yield from (Result(failure, error=failure) for failure in failures)
     taken: set[str] = set()
     out.mkdir(parents=True, exist_ok=True)
     remaining = iter(files)
     while chunk := list(islice(remaining, batch_size)):
         yield from _predict_chunk(chunk, names, given, predictor, run, wish.min_score, out, taken)
+
+
+def _files(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The images of all arguments, and what is wrong with the others. Raises DataError when there is no image."""
+    files: list[Path] = []
+    failures: list[str] = []
+    for argument in arguments:
+        try:
+            files += list_images([argument])
+        except DataError as error:
+            failures.append(str(error))
+    if not files:
+        raise DataError("; ".join(failures))
+    return list(dict.fromkeys(files)), failures
 
 
 def _asked_tasks(wish: Wish) -> tuple[list[str], str]:

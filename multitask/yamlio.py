@@ -156,7 +156,8 @@ def check(model_type: type[M], raw: Any, source: str, prefix: str = "", origins:
     try:
         return model_type.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        faults = error.errors(include_url=False)
+    first = min(faults, key=lambda fault: fault["type"] == "missing")  # a key may be missing since it is misspelt
     unknown, reason = first["type"] == "extra_forbidden", first["msg"].removeprefix("Value error, ")
     path = _path(first["loc"], raw, first["type"] == "missing")
     for key, origin in (origins or {}).items():  # the whole key says more than the section where validation stopped
@@ -166,6 +167,8 @@ def check(model_type: type[M], raw: Any, source: str, prefix: str = "", origins:
         reason = "unknown key" + _suggest(prefix + path, [prefix + key for key in _keys(model_type)])
     elif first["type"] == "missing":
         reason = "is missing"
+    elif first["type"] == "invalid_key":
+        reason = f"a key must be text, got {shorten(first['input'])}"
     elif first["type"] not in ("value_error", "too_short"):
         expected = re.sub("a valid dictionary.*", "keys and values", reason.removeprefix("Input should be "))
         reason = f"expected {expected}, got {shorten(first['input'])}"

@@ -141,8 +141,8 @@ class _Cider:
 
 
 def _length(grams: Grams) -> int:
-    """Number of bigrams, which is what COCO's tools take for the length of a sentence."""
-    return sum(count for gram, count in grams.items() if len(gram) == 2)
+    """Number of words. COCO's tools count bigrams; between two sentences that share a word, the difference is equal."""
+    return sum(count for gram, count in grams.items() if len(gram) == 1)
 
 
 def _penalty(difference: int) -> float:

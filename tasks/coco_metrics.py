@@ -118,7 +118,7 @@ class CocoAP:
         }
         if predicted:
             return {**instance, "score": float(boxes.scores[row]), "iscrowd": 0}
-        return {**instance, "area": float(boxes.areas[row]), "iscrowd": 0}
+        return {**instance, "area": float(boxes.areas[row]), "iscrowd": int(boxes.crowd[row])}
 
 
 def _check_finite(boxes: Boxes, where: str) -> None:

@@ -72,7 +72,7 @@ class Detection(Task):
         return [Query(self.prompt.encode(vocab), about)]
 
     def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
-        """One sequence: real objects, then noise; the decoder is never fed a true class (paper, section 3.3)."""
+        """One sequence: real objects, then noise; with noise the decoder is never fed a true class (section 3.3)."""
         boxes = example.annotations["boxes"]
         assert isinstance(boxes, Boxes)  # noqa: S101  # by its kind
         boxes = self._ordered(boxes.take(~boxes.crowd), rng)
@@ -83,16 +83,11 @@ class Detection(Task):
         weights = np.ones((len(classes), FIELDS), dtype=np.float32)
         weights[len(boxes) :] = [0, 0, 0, 0, self.options.noise_weight]
         tokens = np.column_stack([corners, classes])
-        inputs = None if rng is None else np.column_stack([corners, self._fake_classes(len(classes), vocab, rng)])
-        return [
-            Target(
-                self.prompt.encode(vocab),
-                tokens.reshape(-1),
-                weights.reshape(-1),
-                inputs if inputs is None else inputs.reshape(-1),
-                self.options.eos_weight,
-            )
-        ]
+        inputs = None
+        if rng is not None and self.options.noise:
+            inputs = np.column_stack([corners, self._fake_classes(len(classes), vocab, rng)]).reshape(-1)
+        prompt = self.prompt.encode(vocab)
+        return [Target(prompt, tokens.reshape(-1), weights.reshape(-1), inputs, self.options.eos_weight)]
 
     def _ordered(self, boxes: Boxes, rng: np.random.Generator | None) -> Boxes:
         order = np.arange(len(boxes))
@@ -113,8 +108,8 @@ class Detection(Task):
     def _fake_classes(self, count: int, vocab: Vocabulary, rng: np.random.Generator) -> NDArray[np.int64]:
         """Half `<noise>`, half any category (as published): were it the truth, one noise would announce the next."""
         classes = vocab.ids("class").array()
-        if not self.options.noise or not len(classes):
-            return np.full(count, vocab.mask)
+        if not len(classes):
+            return np.full(count, vocab.id("<noise>"))
         return np.where(rng.random(count) < 0.5, rng.choice(classes, count), vocab.id("<noise>"))
 
     def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:

@@ -57,7 +57,8 @@ def test_a_recipe_is_a_file_too(tmp_path: Path) -> None:
 
 def test_overrides_reach_every_level_and_the_last_one_wins() -> None:
     words = ["train.lr=1", "train.lr=1e-4", "model.encoder=resnet50", "tasks.det.max_instances=20", "train.steps=1e4",
-             "train.betas=[0.8, 0.9]", "tasks.det.augment.scale=[1, 2]", "data.path=/x #y", "model.pretrained=true"]  # fmt: skip
+             "train.betas=[0.8, 0.9]", "tasks.det.augment.scale=[1, 2]", "data.path=/x #y",
+             "model.pretrained=true"]  # fmt: skip
     config = load_config("quickstart", words)
     assert (config.train.lr, config.train.steps, config.train.betas) == (1e-4, 10_000, (0.8, 0.9))
     assert (config.model.encoder, config.data.path, config.model.pretrained) == ("resnet50", "/x #y", True)
@@ -141,8 +142,8 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path) -> None:
         "- tasks": "expected keys and values",
         "3": "expected keys and values",
         "tasks: {det: }\ndata: {path: 3}": "data.path: expected a valid string, got 3",
-        "tasks: {det: }\n7: 3": "7: ",
-        "tasks: {det: }\nnull: 3": "None: ",
+        "tasks: {det: }\n7: 3": "a key must be text, got 7",
+        "tasks: {det: }\nnull: 3": "a key must be text, got None",
         "tasks: {det: }\ntrain: {lr: " + "x" * 500 + "}": "xxx...",
         "": "tasks: is missing",
     }.items():

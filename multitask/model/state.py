@@ -49,7 +49,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tenso
     """The inverse, for an optimiser made in the same way. Raises CheckpointError when its parameters are others."""
     parameters = dict(module.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items()}
-    groups = _from_tensor(tensors["optimizer/groups"]) if "optimizer/groups" in tensors else []
+    groups = _groups(tensors)
     if [g["params"] for g in groups] != [[names[id(p)] for p in g["params"]] for g in optimizer.param_groups]:
         raise CheckpointError(
             f"{file}: its optimiser has other parameters than this model: train from its weights anew"
@@ -88,8 +88,13 @@ def _to_tensor(value: Any) -> Tensor:
     return torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
 
 
-def _from_tensor(tensor: Tensor) -> Any:
-    return json.loads(bytes(tensor.tolist()))
+def _groups(tensors: Tensors) -> list[dict[str, Any]]:
+    """Settings of the groups and the names of their parameters; empty when they are not there, or something else."""
+    try:
+        groups = json.loads(bytes(tensors["optimizer/groups"].tolist()))
+        return groups if all(isinstance(group["params"], list) for group in groups) else []
+    except (LookupError, ValueError, TypeError):
+        return []
 
 
 def _summary(kind: str, names: Iterable[str], shown: int = 3) -> str:
