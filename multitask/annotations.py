@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import FloatArray, Size, clip_polygon, move, warp_boxes
+from .geometry import FloatArray, Size, clip_polygon, move, rounded, warp_boxes
 
 
 class Canvas(Protocol):
@@ -51,10 +51,6 @@ class Annotation(ABC):
     def draw(self, canvas: Canvas) -> None:
         """Show on a picture; by default as a line of text."""
         canvas.text(f"{self.kind}: {self.to_json()}")
-
-
-def _rounded(values: FloatArray) -> Any:
-    return np.round(np.asarray(values, dtype=np.float64), 2).tolist()
 
 
 def _pick(values: Any, index: NDArray[np.int64]) -> Any:
@@ -126,7 +122,7 @@ class Boxes(Annotation):
 
     def to_json(self) -> Any:
         rows = zip(self.xyxy, self.labels, self.scores, strict=True)
-        return [{"label": label, "score": round(float(s), 4), "box_xyxy": _rounded(box)} for box, label, s in rows]
+        return [{"label": label, "score": round(float(s), 4), "box_xyxy": rounded(box)} for box, label, s in rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +132,7 @@ class Polygons(Boxes):
     kind: ClassVar[str] = "polygons"
 
     parts: tuple[tuple[FloatArray, ...], ...] = ()  # (N,) of parts (P, 2) xy
-    # (N,) COCO run lengths in pixels of the image, or None; left out: no masks
-    masks: tuple[Mapping[str, Any] | None, ...] = None  # type: ignore[assignment]
+    masks: tuple[Mapping[str, Any] | None, ...] = None  # type: ignore[assignment]  # (N,) COCO run lengths, or None
 
     def __post_init__(self) -> None:
         if getattr(self, "masks", None) is None:
@@ -162,7 +157,7 @@ class Polygons(Boxes):
 
     def to_json(self) -> Any:
         rows = zip(super().to_json(), self.parts, strict=True)
-        return [{**row, "polygons_xy": [_rounded(p) for p in one]} for row, one in rows]
+        return [{**row, "polygons_xy": [rounded(p) for p in one]} for row, one in rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +188,7 @@ class Keypoints(Boxes):
 
     def to_json(self) -> Any:
         rows = zip(super().to_json(), self.points, self.visibility, strict=True)
-        return [{**row, "points_xy": _rounded(p), "visibility": v.tolist()} for row, p, v in rows]
+        return [{**row, "points_xy": rounded(p), "visibility": v.tolist()} for row, p, v in rows]
 
 
 @dataclass(frozen=True, eq=False)

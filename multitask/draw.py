@@ -72,7 +72,7 @@ class Picture:
         left, top, right, bottom = self.pen.textbbox((0, 0), words, font=self.font)
         width, height = right - left + 6, bottom - top + 6
         x = min(max(0.0, corner[0]), max(0.0, self.image.width - width))
-        y = corner[1] - height if corner[1] >= height else corner[1]
+        y = corner[1] - height if corner[1] >= height else min(corner[1], max(0.0, self.image.height - height))
         self.pen.rectangle((x, y, x + width, y + height), fill=(*colour, 220))
         ink = (0, 0, 0) if sum(colour) > 390 else (255, 255, 255)
         self.pen.text((x + 3 - left, y + 3 - top), words, fill=ink, font=self.font)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,3 +40,9 @@ def clip_polygon(points: FloatArray, size: Size) -> FloatArray:
                 kept.append(crossing)
         points = np.array(kept).reshape(-1, 2)
     return points
+
+
+def rounded(values: FloatArray) -> list[Any]:
+    """Nested lists of numbers, to a hundredth: coordinates for people and JSON."""
+    numbers: list[Any] = np.round(np.asarray(values, dtype=np.float64), 2).tolist()
+    return numbers

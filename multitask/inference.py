@@ -72,8 +72,7 @@ class Predictor:
         was_training = self.model.training
         self.model.eval()
         for level in self._levels(names, given):
-            known = [{**_required(answers[i], level), **given[i]} for i in range(len(examples))]
-            questions = self._questions(level, examples, known, pixels, state)
+            questions = self._questions(level, examples, given, answers, pixels, state)
             self._answer(questions, level, examples, state, answers)
         self.model.train(was_training)
         return [{name: a[name] for name in names} for a in answers]
@@ -84,6 +83,8 @@ class Predictor:
         waiting = [self.task(name) for name in names]
         while waiting:
             level = list(dict.fromkeys(waiting))
+            if len(levels) > len(self.tasks):
+                raise UsageError(f"tasks ask about each other's answers in a circle: {', '.join(t.name for t in level)}")
             levels = [[t for t in earlier if t not in level] for earlier in levels]
             levels.append(level)
             waiting = [self.task(r, t) for t in level for r in t.requires if not _are_given(t, given)]
@@ -103,7 +104,8 @@ class Predictor:
         self,
         level: Sequence[Task],
         examples: Sequence[Example],
-        known: Sequence[Annotations],
+        given: Sequence[Annotations],
+        answers: Sequence[Answers],
         pixels: dict[int, NDArray[np.uint8]],
         state: Pass,
     ) -> list[Question]:
@@ -111,13 +113,14 @@ class Predictor:
         wanted: dict[tuple[int, Region | None], Placement] = {}
         for image, example in enumerate(examples):
             for task in level:
-                for view in task.views(known[image]):
+                known = {**_required(answers[image], task), **given[image]}
+                for view in task.views(known):
                     key = (image, view.region_xyxy)
                     placement = place(example.size, self.side, view.region_xyxy)
                     if key not in state.rows:
                         state.rows[key] = len(state.rows)
                         wanted[key] = placement
-                    seen = known[image] if view.annotations is None else view.annotations
+                    seen = known if view.annotations is None else view.annotations
                     moved = {kind: a.warp(placement.matrix, placement.size) for kind, a in seen.items()}
                     for query in task.queries(moved, self.vocab):
                         found.append(Question(task, image, state.rows[key], query))
@@ -187,9 +190,8 @@ def merged(parts: Sequence[Annotations]) -> Annotations:
     return {kind: found[0] if len(found) == 1 else type(found[0]).concat(found) for kind, found in kinds.items()}
 
 
-def _required(answers: Answers, level: Sequence[Task]) -> Annotations:
-    names = [name for task in level for name in task.requires]
-    return merged([answers[name].annotations for name in dict.fromkeys(names) if name in answers])
+def _required(answers: Answers, task: Task) -> Annotations:
+    return merged([answers[name].annotations for name in task.requires if name in answers])
 
 
 def _are_given(task: Task, given: Sequence[Annotations]) -> bool:

@@ -109,7 +109,8 @@ class Target:
         lengths = {n: len(a) for n in ("tokens", "weights", "inputs") if (a := getattr(self, n)) is not None}
         if len(set(lengths.values())) > 1 or not len(self.prompt):
             raise ValueError(f"Target needs a prompt and arrays of one length, got {lengths}")
-        if not (np.isfinite(self.weights).all() and (np.asarray(self.weights) >= 0).all() and self.eos_weight >= 0):
+        weights = np.append(self.weights, self.eos_weight)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise ValueError("Target.weights must be finite and not negative")
 
     def query(self) -> Query:

@@ -160,6 +160,8 @@ class _Run:
         self.scores = evaluate(predictor, self.validation, names, self.config.train.batch_size, self.display.evaluated)
         found = flat(self.scores)
         self._log({"step": self.progress.step, "scores": found})
+        shown = [f"{task} {name} {v:.3f}" for task, s in self.scores.items() for name, v in list(s.items())[:2]]
+        self.display.note(f"step {self.progress.step}: {', '.join(shown)}")
         value = found[self.config.train.best or next(iter(found))]
         best = self.progress.best is None or value > self.progress.best or value != value
         if best:

@@ -59,7 +59,12 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """In double quotes, which alone can escape, where line separators such as U+0085 would be lost."""
+        return self.represent_scalar(_TAG + "str", data, style=None if data.isprintable() else '"')
 
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 _Loader.yaml_implicit_resolvers, _Dumper.yaml_implicit_resolvers = {}, {}  # the rules of YAML 1.1
 for _name, (_pattern, _) in _CORE.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(rf"({_pattern})\Z"), None)

@@ -46,7 +46,7 @@ class DetectionOptions(TaskOptions):
     order: Literal["random", "area", "given"] = Field("random", description="order of objects in training")
     noise: bool = Field(True, description="fill training sequences with noise boxes up to max_instances")
     noise_weight: float = Field(1.0, ge=0, description="loss weight of the class `<noise>`")
-    noise_jitter: float = Field(0.1, gt=0, le=1, description="largest shift of a duplicated box's edge, of its side")
+    noise_jitter: float = Field(0.1, gt=0, le=0.5, description="largest shift of a duplicated box's edge, of its side")
     eos_weight: float = Field(0.1, ge=0, description="loss weight of the end of the sequence")
     stop_run: int = Field(0, ge=0, description="end after this many noise objects in a row; 0: never")
     stop_threshold: float = Field(0.9, gt=0, lt=1, description="probability of noise above which an object counts so")
@@ -92,7 +92,8 @@ class Detection(Task):
     def _ordered(self, boxes: Boxes, rng: np.random.Generator | None) -> Boxes:
         order = np.arange(len(boxes))
         if self.options.order == "area":
-            order = np.argsort(-(boxes.xyxy[:, 2] - boxes.xyxy[:, 0]) * (boxes.xyxy[:, 3] - boxes.xyxy[:, 1]))
+            sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
+            order = np.argsort(-sides.prod(axis=1), kind="stable")
         elif self.options.order == "random" and rng is not None:
             order = rng.permutation(len(boxes))
         return boxes.take(order[: self.options.max_instances])

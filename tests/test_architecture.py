@@ -21,8 +21,8 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
-    **dict.fromkeys(["annotations", "config", "plugins", "sequence", "task"], 1),
-    **dict.fromkeys(["errors", "files", "geometry", "yamlio", "__version__"], 0),
+    **dict.fromkeys(["annotations", "config", "plugins", "run_folder", "sequence", "task"], 1),
+    **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
 FOR_TASKS = {"annotations", "errors", "sequence", "task"}  # what a task file may import of the engine
 HOMES = {  # libraries that stay behind one door, so that another can take their place
@@ -35,7 +35,7 @@ MAPPED = {"tasks", "prompts", "configs"}  # folders at the root whose import nam
 CODE_IN_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 BANNED_CALLS |= {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"}
-FORMAT_WORDS = {"multitask/data/coco.py": {"caption"}}  # keys of COCO's JSON that happen to be spelt like a task
+FORMAT_WORDS = {"multitask/data/coco_reader.py": {"caption"}}  # keys of COCO's JSON that happen to be spelt like a task
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TASK_POINTS = PROJECT["entry-points"]["multitask.tasks"]

@@ -83,6 +83,13 @@ def test_bad_yaml_is_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert [p.name for p in tmp_path.iterdir()] == ["bad.yaml"]
 
 
+def test_aliases_count_as_what_they_expand_to() -> None:
+    text = f"a: &a [{', '.join(['x'] * 999)}]\nb: [{{}}]"  # *a stands for 1000 values
+    assert len(parse_yaml(text.format(", ".join(["*a"] * 98)), "x")["b"]) == 98
+    with pytest.raises(UsageError, match="line 1: aliases expand to more than 100000 values"):
+        parse_yaml(text.format(", ".join(["*a"] * 99)), "x")
+
+
 def test_aliases_below_the_cap_expand_to_values_that_share_nothing() -> None:
     value = parse_yaml("a: &a {x: [1]}\nb: *a", "x")
     value["a"]["x"].append(2)

@@ -7,12 +7,11 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from .. import __version__
 from ..errors import MtpError
 from . import evaluate, predict, tasks, train
-from .console import errors, say_error
+from .console import LogLines, say_error
 
 app = typer.Typer(
     name="mtp",
@@ -43,8 +42,7 @@ def settings(
 ) -> None:
     """Options before the command's name."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[LogLines()], force=True)
     logging.getLogger("multitask").setLevel(level)
 
 
@@ -61,9 +59,15 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         say_error("interrupted")
         sys.exit(130)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        if debug:
+            raise
+        say_error(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        sys.exit(1)
     except Exception as error:
         if hasattr(error, "format_message"):  # the command line's own complaint about its words
-            say_error(error.format_message())
+            text = error.format_message()
+            say_error(text) if "\n" not in text.strip() else typer.echo(text, err=True)  # or its help, unasked
             sys.exit(2)
         if debug:
             raise

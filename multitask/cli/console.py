@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-output = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+output = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def printable(text: object) -> str:
@@ -21,6 +22,14 @@ def printable(text: object) -> str:
 def say_error(message: str) -> None:
     """One line on standard error."""
     errors.print(f"error: {printable(' '.join(message.split()))}", soft_wrap=True)
+
+
+class LogLines(logging.Handler):
+    """Log records on standard error, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = " ".join(self.format(record).split("\n"))
+        errors.print(f"{record.levelname.lower()}: {printable(line)}", soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

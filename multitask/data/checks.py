@@ -80,8 +80,10 @@ def text(value: Any, field: str) -> str:
         raise Unusable(field, value, "is empty")
     if len(line) > MAX_TEXT:
         raise Unusable(field, value, f"is longer than {MAX_TEXT} characters")
-    if any("\ud800" <= letter <= "\udfff" for letter in line):
-        raise Unusable(field, value, "is not valid Unicode")
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise Unusable(field, value, "is not valid Unicode") from None
     return line
 
 
@@ -150,13 +152,14 @@ def box(value: Any, size: Size) -> tuple[FloatArray, bool]:
     array = numbers(value, "bbox", size)
     if len(array) != 4:
         raise Unusable("bbox", value, "has not 4 numbers")
-    if array[2] <= 0 or array[3] <= 0:
+    x, y, width, height = array.tolist()
+    if width <= 0 or height <= 0:
         raise Unusable("bbox", value, "has no positive width and height")
-    xyxy = np.concatenate([array[:2], array[:2] + array[2:]])
-    clipped = np.clip(xyxy, 0, [*size, *size])
+    xyxy = (x, y, x + width, y + height)
+    clipped = (max(x, 0.0), max(y, 0.0), min(xyxy[2], float(size[0])), min(xyxy[3], float(size[1])))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         raise Unusable("bbox", value, "lies outside the image")
-    return clipped, bool(np.abs(clipped - xyxy).max() > 1)
+    return np.array(clipped), any(abs(a - b) > 1 for a, b in zip(xyxy, clipped, strict=True))
 
 
 def segmentation(value: Any, size: Size) -> tuple[tuple[FloatArray, ...], dict[str, Any] | None]:

@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -135,7 +135,8 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
                 moved = seen.warp(placement.matrix, placement.size)
                 for task in group.tasks:
                     targets[task.name] += [(len(images), t) for t in _checked(task, moved, self.vocab, rng)]
-                images.append(colour_jitter(placement.render(pixels), group.tasks[0].augment.colour, rng))
+                jitter = partial(colour_jitter, strength=group.tasks[0].augment.colour, rng=rng)
+                images.append(placement.render(pixels, jitter))
                 extents.append((placement.size[1], placement.size[0]))
                 files.append(example.file)
         sequences = {name: collate(found, self.vocab) for name, found in targets.items()}

@@ -41,8 +41,9 @@ _CUT = {name: [_halves(_WHOLE[name], axis) for axis in (0, 1)] for name in ("dis
 
 
 def _turn(points: FloatArray, degrees: int) -> FloatArray:
-    x, y, cos, sin = points[:, 0], points[:, 1], _COS[degrees], _SIN[degrees]
-    return np.stack([x * cos - y * sin, x * sin + y * cos], axis=1)
+    """Clockwise about the origin."""
+    sin = _SIN[degrees]
+    return points * _COS[degrees] + points[:, ::-1] * np.array([-sin, sin])
 
 
 def solid(name: str, rng: np.random.Generator) -> list[FloatArray]:

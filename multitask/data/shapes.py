@@ -78,8 +78,8 @@ def _inside(part: FloatArray) -> FloatArray:
 def _place(labels: NDArray[np.uint8], number: int, rng: np.random.Generator) -> _Thing | None:
     """Put a random object behind those that `labels`, flat (_WIDTH squared,), already shows; None if it has no room."""
     name, colour = NAMES[rng.integers(len(NAMES))], list(COLOURS)[rng.integers(len(COLOURS))]
-    parts, points = figure(rng) if name == "figure" else (solid(name, rng), np.empty((0, 2)))
-    parts, points = [_snap(part) for part in parts], _snap(points)
+    parts, points = figure(rng) if name == "figure" else (solid(name, rng), _NO_POINTS)
+    parts = [_snap(part) for part in parts]
     reach = np.concatenate(parts).max(axis=0) * (0.75 if rng.random() < 0.25 else 1.0)  # some stick out by an eighth
     rows, columns = fill(parts)
     pixels = rows * _WIDTH + columns
@@ -88,8 +88,8 @@ def _place(labels: NDArray[np.uint8], number: int, rng: np.random.Generator) -> 
         where = pixels + int(centre[1] + _MARGIN) * _WIDTH + int(centre[0] + _MARGIN)
         free = where[labels[where] == 0]
         if len(free) >= VISIBLE * len(where):
-            points = points + centre
-            visibility = _visibility(labels, points) if len(points) else np.empty(0, dtype=np.int64)
+            points = _snap(points + centre) if len(points) else points
+            visibility = _visibility(labels, points) if len(points) else _NO_POINTS.astype(np.int64)
             labels[free] = number
             clipped = [_inside(part + centre) for part in parts]
             return _Thing(name, colour, [p for p in clipped if len(p) >= 3], points, visibility)
@@ -124,17 +124,17 @@ def _paint(key: list[int], colours: Sequence[str], labels: NDArray[np.uint8]) ->
     palette = np.concatenate([[ground], np.array([COLOURS[c] for c in colours]) + jitter])
     slope = rng.integers(-16, 17, 2, dtype=np.int16)
     steps = np.arange(SIDE, dtype=np.int16) - SIDE // 2
-    shade = (slope[0] * steps[:, None] + slope[1] * steps) // SIDE + rng.integers(-5, 6, (SIDE, SIDE), dtype=np.int8)
-    shade -= _rims(labels) * np.int16(40)
+    noise = rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8) % np.uint8(11)
+    shade = (slope[0] * steps[:, None] + slope[1] * steps) // SIDE + noise - _rims(labels) * np.int16(40)
     shades = np.arange(-64, 25)[:, None]  # every colour in every shade, then one look-up for each pixel
     table = np.clip(palette[:, None] + shades, 0, 255).astype(np.uint8).reshape(-1, 3)
-    image: NDArray[np.uint8] = np.take(table, labels * np.int16(len(shades)) + (shade + 64), axis=0)
+    image: NDArray[np.uint8] = np.take(table, labels * np.int16(len(shades)) + (shade + 59), axis=0)
     return image
 
 
 def _rims(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Pixels of an object next to a pixel of what lies behind it; objects are numbered from the front."""
-    depth = np.where(labels == 0, np.uint8(_OUTSIDE), labels)
+    depth = labels - np.uint8(1)  # the background wraps to 255, behind everything
     rims = np.zeros(labels.shape, dtype=bool)
     rims[:-1] |= depth[:-1] < depth[1:]
     rims[1:] |= depth[1:] < depth[:-1]

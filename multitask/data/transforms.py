@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +48,16 @@ class Placement:
         """Affine map (3, 3) from the unit square back to pixels of the image."""
         return np.linalg.inv(self.matrix).astype(np.float64)
 
-    def render(self, image: NDArray[np.uint8]) -> Tensor:
-        """The input (3, side, side) uint8 from the image (H, W, 3) uint8."""
+    def render(self, image: NDArray[np.uint8], change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The input (3, side, side) uint8 from the image (H, W, 3) uint8; `change` is applied before padding."""
         left, top, width, height = self.window
         pixels = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)
         if (width, height) != self.scaled:
             pixels = F.resize(pixels.contiguous(), [self.scaled[1], self.scaled[0]], antialias=True)
         if self.flip:
             pixels = F.horizontal_flip(pixels)
+        if change:
+            pixels = change(pixels)
         right, bottom = self.side - self.scaled[0], self.side - self.scaled[1]
         padded: Tensor = F.pad(pixels, [0, 0, right, bottom], fill=PAD)
         return padded.contiguous()

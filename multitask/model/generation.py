@@ -85,14 +85,15 @@ class _Rows:
         self.active = torch.arange(len(requests), device=device)
         self.prompt_length = torch.tensor(lengths, device=device)
         self.limit = torch.tensor(limits, device=device).clamp(max=len(model.decoder.positions))
-        self.history = torch.zeros(len(requests), max(limits), dtype=torch.int64, device=device)
+        length = max(*lengths, int(self.limit.max()))
+        self.history = torch.zeros(len(requests), length, dtype=torch.int64, device=device)
         for row, request in enumerate(requests):
             self.history[row, : lengths[row]] = torch.from_numpy(request.prompt)
         self.state = self.table.start(grammars)
         self.quiet = torch.zeros_like(self.state)  # consecutive states that met the stop rule
-        self.sampler = Sampler([r.decoding for r in requests], [r.key for r in requests], max(limits), device)
+        self.sampler = Sampler([r.decoding for r in requests], [r.key for r in requests], length, device)
         images = torch.tensor([r.image for r in requests], device=device)
-        self.cache = model.decoder.start(memory, images, int(self.limit.max()))
+        self.cache = model.decoder.start(memory, images, length)
         self.ended = self.limit <= self.prompt_length
         self.position = min(lengths)
         self.hidden = model.decoder.step(self.history[:, : self.position], self.cache)[:, -1]
@@ -115,7 +116,7 @@ class _Rows:
         logprobs = self._logprobs(rows, state, view)
         probs = logprobs.exp()
         column = self.sampler.draw(logprobs, rows, self.position)
-        drawn = self._read(state, view, logprobs, probs, column)
+        drawn = self._read(state, view, logprobs, column)
         self.history[rows, self.position] = drawn.token
         self._record(rows, drawn)
         self._finish(rows, state, view, probs, column)
@@ -129,21 +130,22 @@ class _Rows:
         logits = self.model.logits(self.hidden[rows], view.ids).float()
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
 
-    def _read(self, state: Tensor, view: Slice, logprobs: Tensor, probs: Tensor, column: Tensor) -> Drawn:
+    def _read(self, state: Tensor, view: Slice, logprobs: Tensor, column: Tensor) -> Drawn:
         token = view.ids[column]
         logprob = logprobs.gather(1, column[:, None])[:, 0]
-        readable = probs.masked_fill(~view.read[state], -1.0)
-        best_prob, best_column = readable.max(dim=1)
+        readable = logprobs.masked_fill(~view.read[state], -torch.inf)
+        best_logprob, best_column = readable.max(dim=1)
         best = view.ids[best_column]
-        near = (view.ids - best[:, None]).abs() <= self.table.window[state][:, None]
-        mass = readable.clamp(min=0) * near
-        expected = (mass * view.ids).sum(dim=1).double() / mass.sum(dim=1)
+        distance = view.ids - best[:, None]
+        near = distance.abs() <= self.table.window[state][:, None]
+        mass = (readable - best_logprob[:, None]).double().exp() * near  # relative: the sum may be as small as it likes
+        expected = best + (mass * distance).sum(dim=1) / mass.sum(dim=1)
         reads = self.table.has_read[state]
         return Drawn(
             token,
             logprob,
             torch.where(reads, best, token),
-            torch.where(reads, best_prob, logprob.exp()),
+            torch.where(reads, best_logprob, logprob).exp(),
             torch.where(reads, expected, token.double()),
         )
 

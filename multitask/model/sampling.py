@@ -29,7 +29,7 @@ class Sampler:
         self.top_k = torch.tensor([d.top_k for d in decodings], device=device)
         self.top_p = torch.tensor([d.top_p for d in decodings], dtype=torch.float64, device=device)
         self.greedy = not any(d.temperature > 0 for d in decodings)
-        self.noise = torch.zeros(len(keys), 0) if self.greedy else row_noise(keys, length).to(device)
+        self.noise = (torch.zeros(len(keys), 0) if self.greedy else row_noise(keys, length)).to(device)
 
     def keep(self, index: Tensor) -> None:
         self.temperature, self.top_k, self.top_p = self.temperature[index], self.top_k[index], self.top_p[index]

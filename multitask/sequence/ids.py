@@ -18,7 +18,7 @@ class Ids:
     @classmethod
     def of(cls, *ids: int) -> Ids:
         """The set of these single ids."""
-        return cls(tuple((i, i + 1) for i in ids))
+        return cls(tuple((i, i + 1) for i in dict.fromkeys(ids)))
 
     def __or__(self, other: Ids) -> Ids:
         return Ids(self.ranges + tuple(r for r in other.ranges if r not in self.ranges))

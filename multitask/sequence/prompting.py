@@ -65,10 +65,11 @@ class Prompt(Section):
 
     def match(self, words: str) -> str | None:
         """The category words of a request that fits one of the phrases, `""` where it names none; None: fits none."""
-        for phrase in self.phrases:
+        words = words.strip().rstrip(" ?!.")
+        for phrase in sorted(self.phrases, key=lambda phrase: "{class}" in phrase):  # `find everything` is no category
             before, _, after = phrase.partition("{class}")
             slot = r"(.+)" if "{class}" in phrase else "()"
-            found = re.fullmatch(re.escape(before) + slot + re.escape(after), words.strip(), flags=re.IGNORECASE)
+            found = re.fullmatch(re.escape(before) + slot + re.escape(after), words, flags=re.IGNORECASE)
             if found:
                 return found[1]
         return None
@@ -82,7 +83,7 @@ def load_prompt(resource: str) -> Prompt:
     package, _, name = resource.rpartition("/")
     try:
         raw = read_yaml(files(package) / name)
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, ValueError) as error:  # ValueError: no package at all
         raise UsageError(f"prompt file '{resource}': there is no package '{package}'") from error
     if not isinstance(raw, Mapping):
         raise UsageError(f"prompt file '{resource}' must hold keys and values, such as token: <name>")
@@ -97,8 +98,8 @@ def category_words(words: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = []
     for word in re.split(r",|\band\b", words.lower()):
         word = re.sub(r"^\s*(the|a|an|all|every|each)\s+", "", word.strip() + " ").strip()
-        singular = [word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)]
-        found = next((name for name in known if name.lower() in singular), None)
+        spellings = [word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)]
+        found = next((name for spelling in spellings for name in known if name.lower() == spelling), None)
         if found is None:
             raise UsageError(f"the model has no category '{word}'{nearest(word, known)}")
         names.append(found)

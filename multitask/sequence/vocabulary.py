@@ -16,6 +16,7 @@ from .ids import Ids
 from .text import TextCodec
 
 SPECIAL = ("<pad>", "<eos>", "<mask>")
+FIXED = ("special", "coord", "text")  # blocks of one extent, which do not grow
 FORMAT = 1
 
 Extents = tuple[tuple[int, tuple[str, ...]], ...]  # (first id, tokens) in the order they were appended
@@ -47,12 +48,14 @@ class Vocabulary:
     def extended(self, block: str, tokens: Iterable[str]) -> Vocabulary:
         """This table with the `tokens` that `block` lacks appended at the end.
 
-        Raises UsageError when a task token is spelt like one that another block owns.
+        Raises UsageError when a task token is spelt like one that another block owns, or the block may not grow.
         """
         old = self.blocks.get(block, ())
         new = tuple(dict.fromkeys(t for t in tokens if (block, t) not in self._ids))
         if block.startswith("task/"):
             self._refuse_clash(block, new)
+        if new and old and block in FIXED:
+            raise UsageError(f"token '{new[0]}': block '{block}' cannot grow; make a new vocabulary")
         if not new and block in self.blocks:
             return self
         return Vocabulary({**self.blocks, block: (*old, (len(self), new))}, self.text)
@@ -153,20 +156,39 @@ class Vocabulary:
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any], text: TextCodec) -> Vocabulary:
-        """Raises CheckpointError when the manifest is of another format, has gaps or overlaps, or was made with
-        another text model."""
+        """Raises CheckpointError when the manifest is of another format, was changed, or was made with another text
+        model."""
         if manifest.get("format") != FORMAT:
             raise CheckpointError(
                 f"vocabulary format {manifest.get('format')} is not {FORMAT}: made by another version"
             )
-        blocks = {
-            str(b): tuple((int(e["start"]), tuple(map(str, e["tokens"]))) for e in extents)
-            for b, extents in manifest["blocks"].items()
-        }
-        taken = sorted(i for ex in blocks.values() for start, ts in ex for i in range(start, start + len(ts)))
-        if taken != list(range(len(taken))):
-            raise CheckpointError("the blocks of the vocabulary overlap or leave gaps: the file was changed")
-        pieces = [t.partition(":")[2] for _, tokens in blocks.get("text", ()) for t in tokens]
+        try:
+            blocks = {
+                str(b): tuple((int(e["start"]), tuple(map(str, e["tokens"]))) for e in extents)
+                for b, extents in manifest["blocks"].items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("the blocks of the vocabulary cannot be read: the file was changed") from error
+        _check_blocks(blocks)
+        pieces = [t.partition(":")[2] for _, tokens in blocks["text"] for t in tokens]
         if pieces != list(text.pieces):
             raise CheckpointError("block 'text' of the vocabulary differs from the text model saved beside it")
         return cls(blocks, text)
+
+
+def _check_blocks(blocks: Mapping[str, Extents]) -> None:
+    """Raises CheckpointError naming the block where ids or tokens are not as `extended` would have made them."""
+    taken = sorted(i for ex in blocks.values() for start, ts in ex for i in range(start, start + len(ts)))
+    if taken != list(range(len(taken))):
+        raise CheckpointError("the blocks of the vocabulary overlap or leave gaps: the file was changed")
+    spelt = {b: [t for _, tokens in ex for t in tokens] for b, ex in blocks.items()}
+    whole = {b: len(blocks.get(b, ())) == 1 for b in FIXED}
+    whole["special"] &= spelt.get("special") == list(SPECIAL)
+    whole["coord"] &= spelt.get("coord") == [f"<{i}>" for i in range(len(spelt.get("coord", ())))]
+    owners: dict[str, str] = {}
+    for block, tokens in spelt.items():
+        shared = [t for t in tokens if block not in ("class", "text") and owners.setdefault(t, block) != block]
+        whole[block] = whole.get(block, True) and len(set(tokens)) == len(tokens) and not shared
+    for block, sound in whole.items():
+        if not sound:
+            raise CheckpointError(f"block '{block}' of the vocabulary is not as it was written: the file was changed")

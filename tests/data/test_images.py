@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multitask.data.images import EXTENSIONS, image_size, list_images, read_image
+from multitask.data.images import image_size, read_image
 from multitask.errors import DataError
 
 WIDTH, HEIGHT = 96, 64
@@ -225,37 +225,3 @@ def test_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match=r"a\.jpg: is not an image that can be read \(JPEG, "):
         read_image(tmp_path / "a.jpg")
-
-
-def test_list_images_takes_files_folders_and_patterns(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a.PNG", "c.txt", "sub/d.webp"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-
-    def names(*arguments: str) -> list[str]:
-        return [p.relative_to(tmp_path).as_posix() for p in list_images([tmp_path / a for a in arguments])]
-
-    assert names("") == ["a.PNG", "b.jpg"]
-    assert names("**/*") == ["a.PNG", "b.jpg", "sub/d.webp"]
-    assert names("c.txt", "*.jpg", "b.jpg", "") == ["c.txt", "b.jpg", "a.PNG"]
-    assert all(extension == extension.lower() for extension in EXTENSIONS)
-
-
-def test_list_images_says_what_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "street.jpg").touch()
-    (tmp_path / "empty").mkdir()
-    cases = {
-        "stret.jpg": "no such file or folder; did you mean 'street.jpg'?",
-        "none/a.jpg": "no such file or folder",
-        "empty": "no images in this folder (.jpg .jpeg",
-        "*.png": "no image matches this pattern",
-    }
-    for argument, message in cases.items():
-        with pytest.raises(DataError) as caught:
-            list_images([tmp_path / argument])
-        assert str(caught.value).startswith(f"{tmp_path / argument}: {message}")
-
-
-def test_a_name_with_pattern_signs_that_exists_is_that_file(tmp_path: Path) -> None:
-    (tmp_path / "a[1].png").touch()
-    assert list_images([tmp_path / "a[1].png"]) == [tmp_path / "a[1].png"]

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from multitask.annotations import Boxes
+from multitask.data.mixture import TRIES, Batch, Mixture, collate, group_tasks
+from multitask.errors import DataError
+from multitask.task import Augment, Target, Task, TaskOptions, View
+
+VARIED = Augment(scale=(0.5, 1.5), flip=0.5, colour=0.5)
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def world(toys):
+    """Toy tasks with their vocabulary."""
+
+    class Halves(toys.Find):
+        """Looks at the left and at the right half of the image, each with what lies there."""
+
+        name = "halves"
+
+        def views(self, annotations, rng=None):
+            return [View((0.0, 0.0, 20.0, 40.0)), View((20.0, 0.0, 40.0, 40.0))]
+
+    class Named(toys.Find):
+        """Looks at boxes of cats; images without one have no view."""
+
+        name = "named"
+
+        def views(self, annotations, rng=None):
+            boxes = annotations["boxes"]
+            return [
+                View(tuple(boxes.xyxy[i]), {"boxes": boxes.take([i])})
+                for i, label in enumerate(boxes.labels)
+                if label == "cat"
+            ]
+
+    world = type("World", (), {})()
+    world.find, world.say = toys.Find(TaskOptions(augment=VARIED)), toys.Say(TaskOptions(augment=VARIED))
+    world.plain, world.halves, world.named = toys.Say(), Halves(), Named()
+    world.vocab = toys.vocabulary(world.find, world.say, world.halves, world.named)
+    world.Dataset, world.Find = toys.Dataset, toys.Find
+
+    def mixture(tasks, dataset, batch_size=4, seed=0) -> Mixture:
+        return Mixture(dataset, group_tasks(tasks, dataset), world.vocab, SIDE, batch_size, seed)
+
+    world.mixture = mixture
+    return world
+
+
+def equal(one: list[Batch], other: list[Batch]) -> bool:
+    def same(a: Batch, b: Batch) -> bool:
+        tensors = chain([(a.images, b.images), (a.extent, b.extent)], *(
+            [(getattr(a.sequences[n], f), getattr(b.sequences[n], f)) for f in ("inputs", "targets", "weights", "rows")]
+            for n in a.sequences
+        ))  # fmt: skip
+        return a.files == b.files and a.sequences.keys() == b.sequences.keys() and all(map(torch.equal, *zip(*tensors, strict=True)))
+
+    return len(one) == len(other) and all(map(same, one, other))
+
+
+def test_a_step_is_the_same_whatever_the_workers_and_the_history(world):
+    def steps(workers: int) -> list[list[Batch]]:
+        mixture = world.mixture([world.find, world.say, world.halves], world.Dataset(9))
+        return list(DataLoader(mixture, batch_size=None, sampler=range(3, 9), num_workers=workers))
+
+    none, two = steps(0), steps(2)
+    assert all(map(equal, none, two))
+    alone = world.mixture([world.find, world.say, world.halves], world.Dataset(9))[5]
+    assert equal(alone, none[2])
+    assert not equal(none[0], none[1])
+
+
+def test_another_seed_gives_other_batches(world):
+    first, second = (world.mixture([world.find], world.Dataset(9), 4, seed)[0] for seed in (0, 1))
+    assert not equal(first, second)
+
+
+def test_each_image_comes_once_an_epoch_in_another_order(world):
+    mixture = world.mixture([world.find], world.Dataset(10), 4)
+    files = list(chain.from_iterable(mixture[step][0].files for step in range(5)))
+    epochs = [files[:10], files[10:]]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(f"toys/{i}.png" for i in range(10))
+    assert epochs[0] != epochs[1]
+
+
+def test_the_same_image_is_varied_from_epoch_to_epoch(world):
+    mixture = world.mixture([world.find], world.Dataset(1), 1)
+    assert len({mixture[step][0].images.numpy().tobytes() for step in range(8)}) == 8
+
+
+def test_tasks_with_the_same_augmentation_share_a_batch(world):
+    batches = world.mixture([world.find, world.say], world.Dataset(6))[0]
+    assert [list(b.sequences) for b in batches] == [["find", "say"]]
+    assert len(batches[0].images) == 4
+
+
+def test_other_augmentation_other_images_or_own_views_mean_a_batch_of_their_own(world):
+    batches = world.mixture([world.find, world.plain, world.halves], world.Dataset(6))[0]
+    assert [list(b.sequences) for b in batches] == [["find"], ["say"], ["halves"]]
+    assert [len(b.images) for b in batches] == [4, 4, 8]
+    kinds = lambda i: frozenset({"boxes"} | ({"captions"} if i % 2 else set()))  # noqa: E731
+    batches = world.mixture([world.find, world.say], world.Dataset(6, kinds=kinds), 6)[0]
+    assert [list(b.sequences) for b in batches] == [["find"], ["say"]]
+    assert Counter(batches[1].files) == {f"toys/{i}.png": 2 for i in (1, 3, 5)}
+
+
+def test_a_task_without_images_is_refused_by_name(world):
+    boxes_only = world.Dataset(3, kinds=lambda i: frozenset({"boxes"}))
+    with pytest.raises(DataError, match="toys: no image is annotated with captions, which task 'say' learns from"):
+        group_tasks([world.find, world.say], boxes_only)
+
+
+def test_images_in_which_a_task_sees_nothing_are_left_out(world):
+    (group,) = group_tasks([world.named], world.Dataset(9))
+    assert group.positions.tolist() == [2, 5, 8]  # every third box is a cat
+    (batch,) = world.mixture([world.named], world.Dataset(9))[0]
+    assert set(batch.files) == {"toys/2.png", "toys/5.png", "toys/8.png"}
+    classes = batch.sequences["named"].targets[:, 4]
+    assert set(classes.tolist()) == {world.vocab.class_id("cat")}
+    corners = batch.sequences["named"].targets[:, :4] - world.vocab.coord.start
+    assert (corners[:, :2] == 0).all()  # the view is the box itself
+    assert (corners[:, 2:].amax(1) == world.vocab.bins - 1).all()
+
+
+def test_targets_follow_the_pixels_of_their_view(world):
+    """A white block in a black image, found again in the rendered picture from the target's coordinates."""
+    dataset = world.Dataset(5)
+    example = dataset[0]
+
+    def painted(i):
+        found = type(dataset).__getitem__(dataset, i)
+        left, top, right, bottom = found.annotations["boxes"].xyxy[0].astype(int)
+        image = np.zeros((int(found.size[1]), int(found.size[0]), 3), dtype=np.uint8)
+        image[top:bottom, left:right] = 255
+        return type(example)(found.id, found.file, found.size, found.annotations, lambda: image)
+
+    class Painted(type(dataset)):
+        __getitem__ = staticmethod(painted)
+
+    task = world.Find(TaskOptions(augment=Augment(scale=(0.6, 1.6), flip=0.5)))
+    mixture = world.mixture([task], Painted(5), 4)
+    checked = 0
+    for step in range(6):
+        (batch,) = mixture[step]
+        s = batch.sequences["find"]
+        for row, image in enumerate(s.rows.tolist()):
+            bins = s.targets[row, :4] - world.vocab.coord.start
+            top, left, bottom, right = (bins / (world.vocab.bins - 1) * SIDE).tolist()
+            rows, columns = np.nonzero(batch.images[image, 0].numpy() > 127)
+            np.testing.assert_allclose(
+                [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], [left, top, right, bottom], atol=1.6
+            )
+            checked += 1
+    assert checked > 15
+
+
+def test_extent_is_the_share_of_the_picture_height_first(world):
+    (batch,) = world.mixture([world.plain], world.Dataset(5), 5)[0]
+    assert batch.extent.dtype == torch.float32
+    for file, extent, image in zip(batch.files, batch.extent, batch.images, strict=True):
+        width, height = world.Dataset(5)[int(file[5])].size
+        expected = [round(SIDE * height / max(width, height)) / SIDE, round(SIDE * width / max(width, height)) / SIDE]
+        assert extent.tolist() == pytest.approx(expected)
+        assert (image[:, round(SIDE * float(extent[0])) :] == 76).all()
+    assert batch.images.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("colour", [0.0, 1.0])
+def test_padding_keeps_its_grey_whatever_the_colours(world, colour):
+    task = type(world.say)(TaskOptions(augment=Augment(colour=colour)))
+    for step in range(3):
+        (batch,) = world.mixture([task], world.Dataset(5), 4)[step]
+        for image, extent in zip(batch.images, batch.extent, strict=True):
+            padding = image[:, round(SIDE * float(extent[0])) :]
+            assert padding.numel() and (padding == 76).all()
+
+
+def test_moving_to_a_device_moves_everything(world):
+    (batch,) = world.mixture([world.find], world.Dataset(3))[0]
+    moved = batch.to(torch.device("meta"))
+    s = moved.sequences["find"]
+    assert {t.device.type for t in (moved.images, moved.extent, s.inputs, s.targets, s.weights, s.rows)} == {"meta"}
+    assert moved.files == batch.files
+
+
+def target(prompt, tokens, **more) -> Target:
+    weights = np.full(len(tokens), 0.5, dtype=np.float32)
+    return Target(np.array(prompt), np.array(tokens, dtype=np.int64), weights, **more)
+
+
+def test_collate_appends_eos_shifts_by_one_and_pads(world):
+    pad, eos = world.vocab.pad, world.vocab.eos
+    hidden = target([9, 8], [20, 21], inputs=np.array([2, 22]), eos_weight=0.1)
+    s = collate([(3, hidden), (0, target([7], [30, 31, 32, 33])), (3, target([6], []))], world.vocab)
+    assert s.inputs.tolist() == [[9, 8, 2, 22, pad], [7, 30, 31, 32, 33], [6, pad, pad, pad, pad]]
+    assert s.targets.tolist() == [[8, 20, 21, eos, pad], [30, 31, 32, 33, eos], [eos, pad, pad, pad, pad]]
+    np.testing.assert_allclose(s.weights, [[0, 0.5, 0.5, 0.1, 0], [0.5, 0.5, 0.5, 0.5, 1], [1, 0, 0, 0, 0]])
+    assert s.rows.tolist() == [3, 0, 3]
+    assert s.inputs.dtype == s.targets.dtype == s.rows.dtype == torch.int64 and s.weights.dtype == torch.float32
+
+
+def test_collate_of_nothing(world):
+    s = collate([], world.vocab)
+    assert len(s.inputs) == len(s.targets) == len(s.weights) == len(s.rows) == 0
+    assert s.inputs.dtype == s.rows.dtype == torch.int64
+
+
+def test_a_prompt_is_never_a_target_and_padding_never_weighs(world):
+    (batch,) = world.mixture([world.find, world.say], world.Dataset(6))[0]
+    for s in batch.sequences.values():
+        assert (s.weights[s.targets == world.vocab.pad] == 0).all()
+        weighed = s.targets[s.weights > 0]
+        assert not {world.vocab.id("<find>"), world.vocab.id("<say>")} & set(weighed.tolist())
+        assert ((s.targets == world.vocab.eos).sum(dim=1) == 1).all()
+        assert (s.weights[s.targets == world.vocab.eos] == 1).all()
+        shifted = s.inputs[:, 1:]
+        followed = s.targets[:, :-1]
+        inside = shifted != world.vocab.pad
+        assert torch.equal(shifted[inside], followed[inside])
+
+
+def test_an_unreadable_image_is_named_and_replaced(world, caplog):
+    mixture = world.mixture([world.find], world.Dataset(10, damaged={4}), 5)
+    with caplog.at_level(logging.WARNING):
+        files = mixture[0][0].files + mixture[1][0].files
+    assert [r.getMessage() for r in caplog.records] == ["skipped: toys/4.png: is damaged"]
+    assert len(files) == 10 and set(files) == {f"toys/{i}.png" for i in range(10) if i != 4}
+
+
+def test_nothing_but_unreadable_images_ends_the_run(world):
+    mixture = world.mixture([world.find], world.Dataset(30, damaged=range(30)))
+    with pytest.raises(DataError, match=f"toys: {TRIES} images in a row cannot be read"):
+        mixture[0]
+
+
+@pytest.mark.parametrize("field", ["prompt", "tokens", "inputs"])
+@pytest.mark.parametrize("wrong", [-1, 10_000])
+def test_ids_outside_the_vocabulary_are_refused_with_the_name_of_the_task(world, field, wrong):
+    class Faulty(Task):
+        name = "faulty"
+        kinds = ("boxes",)
+
+        def serialize(self, example, vocab, rng):
+            ids = {name: np.array([5, wrong if name == field else 5]) for name in ("prompt", "tokens", "inputs")}
+            return [Target(**ids, weights=np.ones(2, np.float32))]
+
+    with pytest.raises(ValueError, match=rf"task 'faulty', toys/\d\.png: {field} has ids outside the vocabulary"):
+        world.mixture([Faulty()], world.Dataset(3))[0]
+
+
+def test_an_image_with_nothing_to_say_is_still_in_the_batch(world):
+    class Shy(world.Find):
+        name = "find"
+
+        def serialize(self, example, vocab, rng):
+            boxes = example.annotations["boxes"]
+            return super().serialize(example, vocab, rng) if isinstance(boxes, Boxes) and example.id == 1 else []
+
+    (batch,) = world.mixture([Shy()], world.Dataset(4), 4)[0]
+    assert len(batch.images) == 4
+    assert batch.sequences["find"].rows.tolist() == [batch.files.index("toys/1.png")]
