@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.draw import polygon
 
 from ..geometry import FloatArray, clip_polygon
 
 _COS = np.round(np.cos(np.radians(np.arange(360))) * 4096) / 4096  # no entry is near a tie
 _SIN = np.roll(_COS, 90)
+_REACH = 64  # no outline goes farther from the origin
 
 
 def _ring(degrees: Sequence[int] | NDArray[np.int64]) -> FloatArray:
@@ -43,7 +45,8 @@ _CUT = {name: [_halves(_WHOLE[name], axis) for axis in (0, 1)] for name in ("dis
 def _turn(points: FloatArray, degrees: int) -> FloatArray:
     """Clockwise about the origin."""
     sin = _SIN[degrees]
-    return points * _COS[degrees] + points[:, ::-1] * np.array([-sin, sin])
+    turned: FloatArray = points * _COS[degrees] + points[:, ::-1] * np.array([-sin, sin])
+    return turned
 
 
 def solid(name: str, rng: np.random.Generator) -> list[FloatArray]:
@@ -108,15 +111,8 @@ def area(points: FloatArray) -> float:
 
 
 def fill(parts: Sequence[FloatArray]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the pixels whose centre is inside, by the even-odd rule: rows flip at each edge."""
-    start, end = np.concatenate(parts), np.concatenate([_following(part) for part in parts])
-    (x, y), (x2, y2) = start.T, end.T
-    left, top = np.floor(start.min(axis=0)).astype(np.int64)
-    right, bottom = np.ceil(start.max(axis=0)).astype(np.int64)
-    middles = np.arange(top, bottom) + 0.5
-    row, edge = np.nonzero((y <= middles[:, None]) != (y2 <= middles[:, None]))
-    crossing = x[edge] + (middles[row] - y[edge]) * ((x2[edge] - x[edge]) / (y2[edge] - y[edge]))
-    width = int(right - left) + 1
-    flips = np.bincount(row * width + np.ceil(crossing - 0.5).astype(np.int64) - left, minlength=len(middles) * width)
-    rows, columns = np.nonzero(np.cumsum(flips.reshape(-1, width), axis=1) % 2)
-    return rows + top, columns + left
+    """Rows and columns of the pixels whose centre is inside one of the parts (P, 2), which do not overlap."""
+    shift = _REACH - 0.5  # scikit-image counts pixels from their centres, and draws nothing left of 0
+    cells = [polygon(part[:, 1] + shift, part[:, 0] + shift) for part in parts]
+    rows, columns = (np.concatenate([cell[axis] for cell in cells]) - _REACH for axis in (0, 1))
+    return rows, columns

@@ -62,8 +62,8 @@ class _Thing:
     name: str
     colour: str
     parts: list[FloatArray]  # outlines (P, 2), clipped to the picture
-    points: FloatArray  # (9, 2) of a figure, else (0, 2)
-    visibility: NDArray[np.int64]
+    points: FloatArray | None  # (9, 2) of a figure
+    visibility: NDArray[np.int64] | None
 
 
 def _snap(points: FloatArray) -> FloatArray:
@@ -78,7 +78,7 @@ def _inside(part: FloatArray) -> FloatArray:
 def _place(labels: NDArray[np.uint8], number: int, rng: np.random.Generator) -> _Thing | None:
     """Put a random object behind those that `labels`, flat (_WIDTH squared,), already shows; None if it has no room."""
     name, colour = NAMES[rng.integers(len(NAMES))], list(COLOURS)[rng.integers(len(COLOURS))]
-    parts, points = figure(rng) if name == "figure" else (solid(name, rng), _NO_POINTS)
+    parts, points = figure(rng) if name == "figure" else (solid(name, rng), None)
     parts = [_snap(part) for part in parts]
     reach = np.concatenate(parts).max(axis=0) * (0.75 if rng.random() < 0.25 else 1.0)  # some stick out by an eighth
     rows, columns = fill(parts)
@@ -88,8 +88,8 @@ def _place(labels: NDArray[np.uint8], number: int, rng: np.random.Generator) -> 
         where = pixels + int(centre[1] + _MARGIN) * _WIDTH + int(centre[0] + _MARGIN)
         free = where[labels[where] == 0]
         if len(free) >= VISIBLE * len(where):
-            points = _snap(points + centre) if len(points) else points
-            visibility = _visibility(labels, points) if len(points) else _NO_POINTS.astype(np.int64)
+            points = None if points is None else _snap(points + centre)
+            visibility = None if points is None else _visibility(labels, points)
             labels[free] = number
             clipped = [_inside(part + centre) for part in parts]
             return _Thing(name, colour, [p for p in clipped if len(p) >= 3], points, visibility)

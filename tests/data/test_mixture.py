@@ -62,7 +62,11 @@ def equal(one: list[Batch], other: list[Batch]) -> bool:
             [(getattr(a.sequences[n], f), getattr(b.sequences[n], f)) for f in ("inputs", "targets", "weights", "rows")]
             for n in a.sequences
         ))  # fmt: skip
-        return a.files == b.files and a.sequences.keys() == b.sequences.keys() and all(map(torch.equal, *zip(*tensors, strict=True)))
+        return (
+            a.files == b.files
+            and a.sequences.keys() == b.sequences.keys()
+            and all(map(torch.equal, *zip(*tensors, strict=True)))
+        )
 
     return len(one) == len(other) and all(map(same, one, other))
 

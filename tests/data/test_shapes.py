@@ -17,15 +17,15 @@ from multitask.errors import UsageError
 
 FROZEN = {  # SHA-256 of the images and of the annotations of scenes 0 to 19
     "train": (
-        "72ee9ca1bfbcf016ceb89f0a8a9619aa555253f71961a082f7550127a8b2300e",
+        "fb0b14c91a7a79c0254ef65d4843b97134cb95137c0c1b0681f28ae2d1c07876",
         "a6a3c241850eabb0b667f061f7a64cbc46b7806f7549575e41f45f93b543097d",
     ),
     "val": (
-        "2106f8d8dae65e5bfbe5d90d71b2d84e5e8ffe504c237fca5acc06e7e528b3d4",
+        "64cdbfc260a1d6ecd06b47ee7ec088703815c5615c0e6a6f08e522f69893b7c1",
         "353f2639428da31a1e8a670b966f878e6737e87fec45f61b9c976935d804f4db",
     ),
     "test": (
-        "a99af3e995900509ac1c489f551406226cc287a66024808b6efd5edf2d8c7154",
+        "fd00ce2d978ee63aa327fa8be164f2a389adb347fe06019a59e5a250aaf2a3b7",
         "bb4d58551e2ffe6d207bed3ae060986862ec6b65d38016c54f5f3801872b37eb",
     ),
 }

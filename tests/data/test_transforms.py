@@ -36,7 +36,14 @@ def block(size, box) -> np.ndarray:
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(size=sizes, side=sides, block_at=fractions, region_at=st.none() | fractions, augment=st.none() | augments, seed=st.integers(0, 99))
+@given(
+    size=sizes,
+    side=sides,
+    block_at=fractions,
+    region_at=st.none() | fractions,
+    augment=st.none() | augments,
+    seed=st.integers(0, 99),
+)
 def test_pixels_land_where_the_matrix_says(size, side, block_at, region_at, augment, seed):
     region = None if region_at is None else tuple(map(float, box_of(region_at, size)))
     rng = None if augment is None else np.random.default_rng(seed)
