@@ -49,10 +49,17 @@ def make_tasks(config: Config) -> dict[str, Task]:
         name: cls(parse_options(cls.Options, config.tasks[name], f"tasks.{name}")) for name, cls in classes.items()
     }
     for task in tasks.values():
-        for required in task.requires:
-            if required not in tasks:
-                raise UsageError(f"task '{task.name}' asks about the answers of '{required}': add it to --tasks")
+        _check_requirements(task, tasks)
     return tasks
+
+
+def _check_requirements(task: Task, tasks: dict[str, Task], asking: tuple[str, ...] = ()) -> None:
+    if task.name in asking:
+        raise UsageError(f"tasks ask about each other in a circle: {' -> '.join((*asking, task.name))}")
+    for required in task.requires:
+        if required not in tasks:
+            raise UsageError(f"task '{task.name}' asks about the answers of '{required}': add it to --tasks")
+        _check_requirements(tasks[required], tasks, (*asking, task.name))
 
 
 def make_vocabulary(config: Config, tasks: dict[str, Task], dataset: Dataset) -> Vocabulary:

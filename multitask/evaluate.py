@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from .annotations import Annotation, Boxes, Example, Labels, Prediction
 from .assembly import make_tasks, make_vocabulary, open_run, open_split, with_data
@@ -110,6 +112,13 @@ def round_trip(task: Task, example: Example, vocab: Vocabulary, side: int) -> An
 def flat(scores: Scores) -> dict[str, float]:
     """`{"det/AP50": 0.5}`: each score under its task's name."""
     return {f"{task}/{name}": value for task, found in scores.items() for name, value in found.items()}
+
+
+def as_json(value: Any) -> Any:
+    """Numbers by name, however deep, with null for what is not finite: JSON has no nan."""
+    if isinstance(value, Mapping):
+        return {key: as_json(v) for key, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _as_answer(annotation: Annotation) -> Annotation:

@@ -84,7 +84,8 @@ class Predictor:
         while waiting:
             level = list(dict.fromkeys(waiting))
             if len(levels) > len(self.tasks):
-                raise UsageError(f"tasks ask about each other's answers in a circle: {', '.join(t.name for t in level)}")
+                circle = ", ".join(task.name for task in level)
+                raise UsageError(f"tasks ask about each other's answers in a circle: {circle}")
             levels = [[t for t in earlier if t not in level] for earlier in levels]
             levels.append(level)
             waiting = [self.task(r, t) for t in level for r in t.requires if not _are_given(t, given)]

@@ -14,7 +14,7 @@ from .config import TrainConfig
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (arXiv 1711.05101) that decays matrices alone: no norms, biases, tables of embeddings or positions."""
     parameters = [p for p in model.named_parameters() if p[1].requires_grad]
-    tables = ("embedding", "positions", "output_bias")
+    tables = ("embedding", "positions", "output_bias", "pos_embed", "_token")  # the last two are those of timm
     decayed = [p for name, p in parameters if p.ndim > 1 and not name.endswith(tables)]
     kept = [p for name, p in parameters if p.ndim <= 1 or name.endswith(tables)]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +19,8 @@ from .checkpoint import find_run, load_training, save
 from .config import Config
 from .data.dataset import Dataset
 from .data.mixture import Batch, Mixture, group_tasks
-from .errors import UsageError
-from .evaluate import Scores, evaluate, flat
+from .errors import MtpError, UsageError
+from .evaluate import Scores, as_json, evaluate, flat
 from .files import write_atomic
 from .machine import cores, pick_device
 from .model.encoder_decoder import build_model
@@ -110,14 +110,13 @@ class _Run:
                 f"stopped at step {self.progress.step}: go on with mtp train --resume --out {self.folder}"
             )
             raise
-        if not self.scores:
-            self._evaluate()
+        self._evaluate()
         return self.scores
 
     def _steps(self) -> None:
         settings, begun, seen = self.config.train, time.monotonic(), 0
         recent: list[dict[str, torch.Tensor]] = []
-        for batches in self._loader():
+        for batches in self._batches():
             recent.append(self.trainer.update(batches))
             seen += sum(len(batch.images) for batch in batches)
             step = self.progress.step
@@ -129,6 +128,13 @@ class _Run:
                 begun = time.monotonic()
             elif step % settings.save_every == 0 and step < settings.steps:
                 self._save()
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """What the loader gives. The error of a loader process comes as a traceback, whose last line tells it."""
+        try:
+            yield from self._loader()
+        except MtpError as error:
+            raise type(error)(str(error).strip().splitlines()[-1].removeprefix(_full_name(error))) from error
 
     def _loader(self) -> DataLoader[list[Batch]]:
         data, train = self.config.data, self.config.train
@@ -144,6 +150,7 @@ class _Run:
             num_workers=min(workers, len(remaining)),
             prefetch_factor=4 if min(workers, len(remaining)) else None,
             pin_memory=self.trainer.device.type == "cuda",
+            generator=torch.Generator(),  # its own: a loader begun anew on resuming must not move the others
         )
 
     def _report(self, recent: list[dict[str, torch.Tensor]], images_per_second: float) -> None:
@@ -163,11 +170,11 @@ class _Run:
         shown = [f"{task} {name} {v:.3f}" for task, s in self.scores.items() for name, v in list(s.items())[:2]]
         self.display.note(f"step {self.progress.step}: {', '.join(shown)}")
         value = found[self.config.train.best or next(iter(found))]
-        best = self.progress.best is None or value > self.progress.best or value != value
+        best = self.progress.best is None or value > self.progress.best
         if best:
             self.progress.best = value if value == value else None
         self._save(best)
-        write_atomic(self.folder / "scores.json", json.dumps(self.scores, indent=1).encode())
+        write_atomic(self.folder / "scores.json", json.dumps(as_json(self.scores), indent=1).encode())
 
     def _save(self, best: bool = False) -> None:
         trainer = self.trainer
@@ -189,4 +196,8 @@ class _Run:
         """One JSON line; a file that is cut off while writing loses its last line alone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(as_json(record)) + "\n")
+
+
+def _full_name(error: Exception) -> str:
+    return f"{type(error).__module__}.{type(error).__name__}: "

@@ -63,6 +63,8 @@ class Trainer:
         losses: dict[str, Tensor] = {}
         for batch in batches:
             found = self.losses(batch.to(self.device))
+            if not found:
+                continue
             weights = self.config.train.task_weights
             total = torch.stack([weights.get(name, 1.0) * loss for name, loss in found.items()]).sum()
             total.backward()  # type: ignore[no-untyped-call]
@@ -72,10 +74,10 @@ class Trainer:
         return losses
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss of each task on a batch whose images are encoded once."""
+        """Loss of each task that has anything to say, on a batch whose images are encoded once."""
         with self._precision():
             memory = self.model.encode(batch.images.float() / 255, batch.extent)
-            return {name: self._loss(memory, batch, name) for name in batch.sequences}
+            return {name: self._loss(memory, batch, name) for name, s in batch.sequences.items() if len(s.rows)}
 
     def _loss(self, memory: Memory, batch: Batch, name: str) -> Tensor:
         s = batch.sequences[name]

@@ -43,7 +43,9 @@ def test_boxes_are_clipped_on_every_side():
 
 
 @settings(derandomize=True, deadline=None)
-@given(centre=st.tuples(st.floats(-30, 130), st.floats(-30, 130)), reach=st.lists(st.floats(3, 70), min_size=3, max_size=9))
+@given(
+    centre=st.tuples(st.floats(-30, 130), st.floats(-30, 130)), reach=st.lists(st.floats(3, 70), min_size=3, max_size=9)
+)
 def test_the_clipped_area_equals_that_of_painted_pixels(centre, reach):
     """Star-shaped outlines, convex or not, whose clipped parts may hang together along the border."""
     angles = np.linspace(0, 2 * np.pi, len(reach), endpoint=False)

@@ -42,7 +42,7 @@ def world(toys):
 
         def __init__(self, options=None):
             super().__init__(options)
-            self.prompt = Prompt(token="<echo>", layout="<echo> {box}")
+            self.prompt = Prompt(token=f"<{self.name}>", layout=f"<{self.name}> {{box}}")
 
         def queries(self, annotations, vocab):
             boxes = annotations.get("boxes", Boxes([], ()))
@@ -105,7 +105,9 @@ def world(toys):
 def encoded(world, monkeypatch):
     """How many views each pass of the encoder had, seen from the model."""
     sizes, encode = [], world.model.encode
-    monkeypatch.setattr(world.model, "encode", lambda images, *rest: (sizes.append(len(images)), encode(images, *rest))[1])
+    monkeypatch.setattr(
+        world.model, "encode", lambda images, *rest: (sizes.append(len(images)), encode(images, *rest))[1]
+    )
     return sizes
 
 
@@ -146,7 +148,7 @@ def test_answers_about_regions_are_mapped_back_and_put_together(world):
         boxes = answer["halves"].annotations["boxes"]
         view = (20.0, min(30.0, example.size[1]))
         left = expected_pixels(view, UNIT)
-        np.testing.assert_allclose(boxes.xyxy, [*left, *(left + [20, 0, 20, 0])], atol=1e-9)
+        np.testing.assert_allclose(boxes.xyxy, [*left, *(left + np.array([20, 0, 20, 0]))], atol=1e-9)
         assert boxes.labels == ("cat", "disc") * 2
 
 
@@ -217,7 +219,7 @@ def test_a_task_sees_what_it_requires_and_nothing_else(world):
 @pytest.mark.parametrize(
     ("known", "asked", "message"),
     [
-        (["echo"], "echo", "task 'echo' asks about the answers of 'mark', which this model was not trained on; it knows: echo"),
+        (["echo"], "echo", r"^task 'echo' asks about the answers of 'mark', .* it knows: echo$"),
         (["find", "say"], "sya", "task 'sya' was asked, which this model was not trained on; it knows: find, say"),
         (["chicken", "egg"], "egg", "tasks ask about each other's answers in a circle"),
     ],
@@ -297,6 +299,8 @@ def test_merging_keeps_the_order_and_every_kind():
     assert both["boxes"].labels == ("cat", "disc") and both["boxes"].xyxy.tolist() == UNIT.tolist()
     assert both["captions"] is one["captions"]
     assert merged([]) == {}
-    points = Keypoints(UNIT[:1], ("cat",), points=np.zeros((1, 2, 2)), visibility=np.ones((1, 2), int), flip_pairs=((0, 1),))
+    points = Keypoints(
+        UNIT[:1], ("cat",), points=np.zeros((1, 2, 2)), visibility=np.ones((1, 2), int), flip_pairs=((0, 1),)
+    )
     joined = merged([{"keypoints": points}] * 2)["keypoints"]
     assert joined.points.shape == (2, 2, 2) and joined.flip_pairs == ((0, 1),)

@@ -66,10 +66,17 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         if hasattr(error, "format_message"):  # the command line's own complaint about its words
-            text = error.format_message()
-            say_error(text) if "\n" not in text.strip() else typer.echo(text, err=True)  # or its help, unasked
+            _complain(error.format_message())
             sys.exit(2)
         if debug:
             raise
         say_error(f"{type(error).__name__}: {error} (a fault of mtp: --debug before the command shows where)")
         sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    """A complaint is one line; the help, which a command without words gets, keeps its shape."""
+    if message.startswith("Usage:"):
+        typer.echo(message, err=True)
+    else:
+        say_error(message)

@@ -33,9 +33,11 @@ class LogLines(logging.Handler):
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers stand to the right."""
+    """Print a table below its title, which is not cut to the width of the table; numbers stand to the right."""
     rows = [list(row) for row in rows]
-    sheet = Table(title=printable(title) if title else None, title_justify="left")
+    if title:
+        output.print(printable(title), style="italic", soft_wrap=True)
+    sheet = Table()
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
         sheet.add_column(column, justify="right" if numeric else "left", overflow="fold")

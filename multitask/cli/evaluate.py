@@ -33,7 +33,7 @@ def evaluate(
     """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
     if not self_test and (config or overrides):
         raise UsageError("--config and settings go with --self-test; a model has its own: use --model")
-    from ..evaluate import Scores
+    from ..evaluate import Scores, as_json
     from .progress import evaluation_bar
 
     scores: dict[str, Scores]
@@ -47,7 +47,7 @@ def evaluate(
         with evaluation_bar() as progress:
             scores = score_run(model, data, split, task_names(tasks), device, batch_size, progress)
     if json_:
-        typer.echo(json.dumps(scores, indent=1))
+        typer.echo(json.dumps(as_json(scores), indent=1))
         return
     for title, found in scores.items():
         score_table(title, found)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +15,15 @@ VOCAB = 20
 CPU = torch.device("cpu")
 LOW, HIGH = Ids(((0, 5),)), Ids(((10, 14), (18, 20)))
 ONE = Grammar((State(((LOW, 1), (Ids.of(7), END)), read=LOW, window=2), State(((HIGH, 0),), not_below=3)), 9)
-TWO = Grammar((State(((HIGH, 0), (LOW, END)),),), 9, Stop(Ids.of(2, 8), 4, 0.25))
+TWO = Grammar(
+    (
+        State(
+            ((HIGH, 0), (LOW, END)),
+        ),
+    ),
+    9,
+    Stop(Ids.of(2, 8), 4, 0.25),
+)
 
 
 def columns(table: GrammarTable, states: list[int]) -> dict[int, dict[int, tuple]]:
@@ -43,9 +53,9 @@ def test_states_are_numbered_through_and_equal_grammars_share_theirs():
 
 def test_a_slice_says_what_each_state_allows_reads_and_leads_to():
     found = columns(GrammarTable([ONE, TWO], VOCAB, CPU), [0, 1, 2])
-    assert found[0] == {i: (True, False, 1) for i in LOW} | {7: (False, False, END)}
-    assert found[1] == {i: (True, False, 0) for i in HIGH}  # without a read set, everything allowed is read
-    assert found[2] == {i: (True, False, 2) for i in HIGH} | {i: (True, i == 2, END) for i in LOW}
+    assert found[0] == dict.fromkeys(LOW, (True, False, 1)) | {7: (False, False, END)}
+    assert found[1] == dict.fromkeys(HIGH, (True, False, 0))  # without a read set, everything allowed is read
+    assert found[2] == dict.fromkeys(HIGH, (True, False, 2)) | {i: (True, i == 2, END) for i in LOW}
 
 
 def test_a_slice_has_the_columns_of_the_present_states_alone_in_order():
@@ -64,10 +74,12 @@ def any_grammar(draw):
     states = []
     for _ in range(count):
         cuts = sorted(draw(st.sets(st.integers(0, VOCAB), min_size=2, max_size=5)))
-        arcs = tuple((Ids((r,)), draw(st.integers(-1, count - 1))) for r in zip(cuts, cuts[1:], strict=False))
+        arcs = tuple((Ids((r,)), draw(st.integers(-1, count - 1))) for r in pairwise(cuts))
         read = draw(st.none() | ranges.map(lambda r: Ids((r,))))
         states.append(State(arcs, read))
-    return Grammar(tuple(states), 5, draw(st.none() | st.builds(Stop, ranges.map(lambda r: Ids((r,))), st.just(2), st.just(0.5))))
+    return Grammar(
+        tuple(states), 5, draw(st.none() | st.builds(Stop, ranges.map(lambda r: Ids((r,))), st.just(2), st.just(0.5)))
+    )
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multitask.tasks.caption_metrics import CaptionScores, best_constant_caption, bleu, cider_d, rouge_l, tokenize
 
 from multitask.annotations import Boxes, Captions, Example, Prediction
+from multitask.tasks.caption_metrics import CaptionScores, best_constant_caption, bleu, cider_d, rouge_l, tokenize
 
 from . import caption_reference as slow
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from multitask.tasks.coco_metrics import BoxAP, CocoAP
 
 from multitask.annotations import Boxes, Example, Polygons, Prediction
 from multitask.errors import DataError
 from multitask.task import Category, DatasetInfo
+from multitask.tasks.coco_metrics import BoxAP, CocoAP
 
 INFO = DatasetInfo("toys", (Category(7, "car"), Category(0, "ball"), Category(90, "doll")))
 NAMES = ("car", "ball", "doll")

@@ -1,4 +1,4 @@
-"""Counting: one question a category, `<count> disc`, one token in answer, `<count=3>`."""
+"""Counting: one question a category, `<count> disc`, and one token in answer, `<count=3>`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from multitask import task as mtp
 from multitask.annotations import Annotation, Boxes, Canvas, Example, Labels, Prediction
-from multitask.task import END, Annotations, Augment, DatasetInfo, Decoded, Grammar, Ids, Metric
-from multitask.task import Query, State, Target, Task, TaskOptions, Vocabulary
 
 MOST = 9  # stands for more as well
 NUMBERS = tuple(f"<count={n}>" for n in range(MOST + 1))
@@ -36,25 +35,17 @@ class Counts(Annotation):
         return cls({name: number for item in items for name, number in item.numbers.items()})
 
     def draw(self, canvas: Canvas) -> None:
-        canvas.text(", ".join(f"{name}: {n}{'+' * (n == MOST)}" for name, n in self.numbers.items()))
+        canvas.text(", ".join(f"{name}: {n}{'+' if n == MOST else ''}" for name, n in self.numbers.items()))
 
 
-def true_numbers(example: Example) -> dict[str, int | None]:
-    """Numbers of the categories that are there; None where a crowd stands for an unknown number."""
-    boxes = example.annotations["boxes"]
-    assert isinstance(boxes, Boxes)  # noqa: S101  # by its kind
-    crowds = {label for label, crowd in zip(boxes.labels, boxes.crowd, strict=True) if crowd}
-    return {name: None if name in crowds else min(n, MOST) for name, n in Counter(boxes.labels).items()}
-
-
-class CountingOptions(TaskOptions):
+class CountingOptions(mtp.TaskOptions):
     """Settings under `tasks.count`."""
 
-    augment: Augment = Field(Augment(flip=0.5), description="variation of the training images; a crop would cut objects")
-    absent: int = Field(2, ge=0, description="categories without any object that are asked about in training")
+    augment: mtp.Augment = Field(mtp.Augment(flip=0.5), description="no scale: a crop would cut objects")
+    absent: int = Field(2, ge=0, description="categories asked about in training although nothing of them is there")
 
 
-class Counting(Task):
+class Counting(mtp.Task):
     """Counts the objects of a category."""
 
     name = "count"
@@ -66,62 +57,59 @@ class Counting(Task):
     def tokens(self) -> Sequence[str]:
         return (self.prompt.token, *NUMBERS)
 
-    def queries(self, annotations: Annotations, vocab: Vocabulary) -> list[Query]:
-        """One question for each of the `labels`, or for every category; `about` reminds `deserialize` of it."""
+    def queries(self, annotations: mtp.Annotations, vocab: mtp.Vocabulary) -> list[mtp.Query]:
+        """One question for each of the `labels`, or else for every category; `about` keeps what was asked."""
         labels = annotations.get("labels")
-        names = labels.names if isinstance(labels, Labels) else vocab.classes
-        return [
-            Query(self.prompt.encode(vocab, label=name), {"labels": Labels((name,))})
-            for name in names
-            if name in vocab.classes
-        ]
+        names = [n for n in labels.names if n in vocab.classes] if isinstance(labels, Labels) else vocab.classes
+        return [mtp.Query(self.prompt.encode(vocab, label=n), about={"labels": Labels((n,))}) for n in names]
 
-    def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
+    def serialize(self, example: Example, vocab: mtp.Vocabulary, rng: np.random.Generator | None) -> list[mtp.Target]:
         """One sequence for every category that is there, and for some that are not."""
         numbers = true_numbers(example)
         absent = [name for name in vocab.classes if name not in numbers]
-        order = np.arange(len(absent)) if rng is None else rng.permutation(len(absent))
-        asked = [*numbers.items(), *((absent[i], 0) for i in order[: self.options.absent])]
-        return [self._target(name, number, vocab) for name, number in asked if number is not None]
+        if rng is not None:
+            absent = rng.permutation(absent).tolist()
+        names = [*(n for n in vocab.classes if n in numbers), *absent[: self.options.absent]]
+        questions = zip(names, self.queries({"labels": Labels(tuple(names))}, vocab), strict=True)
+        return [self._target(query, NUMBERS[numbers[name]], vocab) for name, query in questions]
 
-    def _target(self, name: str, number: int, vocab: Vocabulary) -> Target:
-        (query,) = self.queries({"labels": Labels((name,))}, vocab)
-        tokens = np.array([vocab.id(NUMBERS[number])])
-        return Target(query.prompt, tokens, np.ones(1, dtype=np.float32), eos_weight=0.0, about=query.about)
+    def _target(self, query: mtp.Query, answer: str, vocab: mtp.Vocabulary) -> mtp.Target:
+        tokens, weights = np.array([vocab.id(answer)]), np.ones(1, dtype=np.float32)
+        return mtp.Target(query.prompt, tokens, weights, eos_weight=0.0, about=query.about)  # no <eos>: see grammar
 
-    def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
-        """One number, and the answer is over: no `<eos>` is drawn, so none is learnt (eos_weight above)."""
-        return Grammar((State(((Ids.of(*map(vocab.id, NUMBERS)), END),)),), max_tokens=1)
+    def grammar(self, query: mtp.Query, vocab: mtp.Vocabulary) -> mtp.Grammar:
+        """A number, and the answer is over: `<eos>` is never drawn, so it need not be learnt."""
+        return mtp.Grammar((mtp.State(((mtp.Ids.of(*map(vocab.id, NUMBERS)), mtp.END),)),), max_tokens=1)
 
-    def deserialize(self, query: Query, samples: Sequence[Decoded], vocab: Vocabulary) -> Annotations:
-        """The number of the category asked about, or nothing where the answer is none."""
+    def deserialize(self, query: mtp.Query, samples: Sequence[mtp.Decoded], vocab: mtp.Vocabulary) -> mtp.Annotations:
+        """The number of the category asked about; nothing where the answer is no number."""
         values = {vocab.id(token): number for number, token in enumerate(NUMBERS)}
         said = [values[token] for token in samples[0].tokens[:1].tolist() if token in values]
-        labels = query.about["labels"]
-        assert isinstance(labels, Labels)  # noqa: S101  # we put it there
-        return {"counts": Counts({name: number for name in labels.names for number in said})}
+        return {"counts": Counts({name: n for name in query.about["labels"].to_json() for n in said})}
 
-    def metric(self, dataset: DatasetInfo) -> Metric:
+    def metric(self, dataset: mtp.DatasetInfo) -> mtp.Metric:
         return CountAccuracy()
 
 
 class CountAccuracy:
-    """Share of right numbers, and the share among categories that are there: to say 0 is often right."""
+    """Share of right numbers, of all and of the categories that are there: 0 is a cheap answer."""
 
     def __init__(self) -> None:
-        self.right: list[bool] = []
-        self.present: list[bool] = []
+        self.hits: list[tuple[bool, bool]] = []  # right, and there
 
     def update(self, prediction: Prediction, example: Example) -> None:
         truth, answer = true_numbers(example), prediction.annotations.get("counts")
         said = answer.numbers if isinstance(answer, Counts) else {}
-        for name in truth | said:
-            number = truth.get(name, 0)
-            if number is not None:
-                self.right.append(said.get(name) == number)
-                if number:
-                    self.present.append(self.right[-1])
+        self.hits += [(said.get(name) == truth[name], truth[name] > 0) for name in truth.keys() | said.keys()]
 
     def compute(self) -> dict[str, float]:
-        shares = {"accuracy": self.right, "accuracy_present": self.present}
-        return {name: float(np.mean(hits)) if hits else float("nan") for name, hits in shares.items()}
+        right, there = np.array(self.hits, dtype=bool).reshape(-1, 2).T
+        shares = {"accuracy": right, "accuracy_present": right[there]}
+        return {name: float(hits.mean()) if len(hits) else float("nan") for name, hits in shares.items()}
+
+
+def true_numbers(example: Example) -> Counter[str]:
+    """How many there are of each category, 0 for any other; a crowd counts for nothing."""
+    boxes = example.annotations["boxes"]
+    assert isinstance(boxes, Boxes)  # noqa: S101  # by its kind
+    return Counter({name: min(n, MOST) for name, n in Counter(boxes.take(~boxes.crowd).labels).items()})

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from multitask import train
+from multitask.config import Config, DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
+from multitask.data.mixture import Mixture, group_tasks
+from multitask.errors import MtpError
+from multitask.model.encoder_decoder import build_model
+from multitask.optimisation import learning_rate, make_optimizer
+from multitask.trainer import BAD_STEPS, Trainer
+
+CPU = torch.device("cpu")
+TINY = ModelConfig(
+    image_size=32,
+    encoder="vit",
+    transformer=TransformerConfig(dim=24, depth=1, heads=3, mlp_dim=48, patch=8),
+    decoder=DecoderConfig(dim=32, depth=1, heads=4, mlp_dim=64, max_length=32),
+)
+FAST = {"steps": 40, "batch_size": 2, "lr": 5e-3, "warmup": 5, "precision": "fp32"}
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_learning_rate_at_its_ends(schedule):
+    config = TrainConfig(steps=110, warmup=10, lr=0.2, end_lr_factor=0.1, schedule=schedule)
+    rates = [learning_rate(step, config) for step in range(111)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[9] == rates[10] == pytest.approx(0.2)
+    assert rates[60] == pytest.approx(0.02 + 0.18 / 2)
+    assert rates[110] == pytest.approx(0.02)
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+    quarter = 0.75 if schedule == "linear" else (1 + math.cos(math.pi / 4)) / 2
+    assert rates[35] == pytest.approx(0.02 + 0.18 * quarter)
+
+
+def test_the_learning_rate_without_warmup_and_with_nothing_else():
+    assert learning_rate(0, TrainConfig(steps=10, warmup=0, lr=0.5)) == 0.5
+    assert learning_rate(4, TrainConfig(steps=5, warmup=10, lr=0.5)) == pytest.approx(0.25)
+    assert math.isfinite(learning_rate(5, TrainConfig(steps=5, warmup=5)))
+
+
+@pytest.mark.parametrize("encoder", ["vit", "test_vit", "test_efficientnet"])
+def test_only_matrices_and_kernels_decay(encoder):
+    model = build_model(TINY.model_copy(update={"encoder": encoder}), 50)
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.25))
+    decayed, kept = ([names[id(p)] for p in group["params"]] for group in optimizer.param_groups)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.25, 0.0]
+    assert sorted(decayed + kept) == sorted(names.values())
+    assert {"decoder.embedding", "decoder.positions", "decoder.output_bias"} <= set(kept)
+    assert all(name.endswith("weight") for name in decayed)
+    shapes = {name: p.ndim for name, p in model.named_parameters()}
+    assert {shapes[name] for name in decayed} <= {2, 4}
+    tables = ("pos_embed", "cls_token", "reg_token", "embedding", "positions")
+    assert all(shapes[name] == 1 or name.endswith(tables) for name in kept)
+    if encoder == "test_vit":
+        assert any(name.endswith("pos_embed") for name in kept)
+
+
+@pytest.fixture(scope="module")
+def world(toys):
+    """Two toy tasks on two images."""
+    world = type("World", (), {})()
+    world.tasks = {"find": toys.Find(), "say": toys.Say()}
+    world.vocab = toys.vocabulary(*world.tasks.values())
+
+    def mixture(names=("find", "say"), **others) -> Mixture:
+        groups = group_tasks([world.tasks[name] for name in names], toys.Dataset(2))
+        return Mixture(toys.Dataset(2), groups, world.vocab, 32, 2, 0)
+
+    def trainer(seed: int = 0, **settings) -> Trainer:
+        config = Config(tasks={"find": {}, "say": {}}, model=TINY, train=TrainConfig(**{**FAST, **settings}), seed=seed)
+        torch.manual_seed(seed)
+        return Trainer(config, world.tasks, world.vocab, build_model(TINY, len(world.vocab)), CPU)
+
+    world.mixture, world.trainer = mixture, trainer
+    return world
+
+
+def weights(module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_loss_falls_on_two_images(world):
+    trainer, mixture = world.trainer(), world.mixture()
+    found = [trainer.update(mixture[step]) for step in range(30)]
+    for name in ("find", "say"):
+        first, last = float(found[0][name]), float(found[-1][name])
+        assert last < first / 2, (name, first, last)
+    assert trainer.progress.step == 30
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_same_seed_gives_the_same_weights(world, ema):
+    def five(seed: int) -> Trainer:
+        trainer, mixture = world.trainer(seed, ema=ema), world.mixture()
+        for step in range(5):
+            trainer.update(mixture[step])
+        return trainer
+
+    one, again, other = five(0), five(0), five(1)
+    assert same(weights(one.model), weights(again.model))
+    assert same(weights(one.best_model), weights(again.best_model))
+    assert not same(weights(one.model), weights(other.model))
+    assert (one.best_model is one.model) == (ema == 0.0)
+    assert same(weights(one.best_model), weights(one.model)) == (ema == 0.0)
+
+
+def test_each_batch_of_images_is_encoded_once(world, monkeypatch):
+    trainer, sizes = world.trainer(), []
+    encode = trainer.model.encode
+    monkeypatch.setattr(trainer.model, "encode", lambda x, e: (sizes.append(len(x)), encode(x, e))[1])
+    trainer.update(world.mixture()[0])
+    assert sizes == [2]
+
+
+def test_the_rate_follows_the_schedule(world):
+    trainer, mixture = world.trainer(), world.mixture()
+    rates = []
+    trainer.optimizer.register_step_pre_hook(lambda o, *_: rates.append([group["lr"] for group in o.param_groups]))
+    for step in range(8):
+        trainer.update(mixture[step])
+    assert rates == [[learning_rate(step, trainer.config.train)] * 2 for step in range(8)]
+
+
+def gradients(trainer: Trainer, batches) -> dict[str, torch.Tensor]:
+    """Those that the optimiser is given; dropout is switched off by the same seed."""
+    found: dict[str, torch.Tensor] = {}
+    trainer.optimizer.register_step_pre_hook(
+        lambda *_: found.update({n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None})
+    )
+    torch.manual_seed(7)
+    trainer.update(batches)
+    return found
+
+
+def test_gradients_are_clipped_to_the_limit_and_only_there(world):
+    def norm(clip: float) -> float:
+        found = gradients(world.trainer(clip=clip), world.mixture()[0])
+        return float(torch.stack([g.norm() for g in found.values()]).norm())
+
+    free = norm(0.0)
+    assert free > 0.02
+    assert norm(0.01) == pytest.approx(0.01, rel=1e-3)
+    assert norm(1000.0) == pytest.approx(free)
+
+
+def test_losses_are_weighed_by_task(world):
+    batches = world.mixture()[0]
+    both, double = (
+        gradients(world.trainer(clip=0.0, task_weights={"find": w, "say": 0.0}), batches) for w in (1.0, 2.0)
+    )
+    assert all(torch.allclose(2 * both[n], double[n], atol=1e-6) for n in both)
+    alone = gradients(world.trainer(clip=0.0), world.mixture(["find"])[0])
+    batch_order = world.mixture(["find"])[0][0].files == batches[0].files
+    if batch_order:  # the order of images is the group's own
+        assert all(torch.allclose(both[n], alone[n], atol=1e-5) for n in alone)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_step_with_a_bad_gradient_is_skipped(world, monkeypatch, caplog, bad):
+    trainer, mixture = world.trainer(ema=0.5), world.mixture()
+    trainer.update(mixture[0])
+    before = weights(trainer.model), weights(trainer.ema.module)
+    moments = {n: v.clone() for s in trainer.optimizer.state.values() for n, v in s.items()}
+    losses = trainer.losses
+    monkeypatch.setattr(trainer, "losses", lambda batch: {n: bad * loss for n, loss in losses(batch).items()})
+    with caplog.at_level(logging.WARNING):
+        trainer.update(mixture[1])
+    assert [r.getMessage() for r in caplog.records] == ["step 1 skipped: the gradient is not finite"]
+    assert same(before[0], weights(trainer.model)) and same(before[1], weights(trainer.ema.module))
+    assert same(moments, {n: v for s in trainer.optimizer.state.values() for n, v in s.items()})
+    assert (trainer.progress.step, trainer.progress.bad_steps) == (2, 1)
+    monkeypatch.undo()
+    trainer.update(mixture[2])
+    assert trainer.progress.bad_steps == 0
+    assert not same(before[0], weights(trainer.model))
+    assert all(t.isfinite().all() for t in weights(trainer.model).values() if t.is_floating_point())
+
+
+def test_one_bad_value_in_one_parameter_is_enough(world):
+    trainer, mixture = world.trainer(), world.mixture()
+    before = weights(trainer.model)
+    parameter = trainer.model.decoder.norm.bias
+    parameter.register_hook(lambda grad: grad.index_fill(0, torch.tensor([3]), math.inf))
+    trainer.update(mixture[0])
+    assert same(before, weights(trainer.model))
+
+
+def test_ten_bad_steps_in_a_row_end_the_run(world, monkeypatch):
+    trainer, mixture = world.trainer(), world.mixture()
+    before, losses = weights(trainer.model), trainer.losses
+    monkeypatch.setattr(trainer, "losses", lambda batch: {n: math.nan * loss for n, loss in losses(batch).items()})
+    for step in range(BAD_STEPS - 1):
+        trainer.update(mixture[step])
+    with pytest.raises(MtpError, match=r"10 steps in a row without a finite gradient: lower train\.lr"):
+        trainer.update(mixture[0])
+    assert same(before, weights(trainer.model))
+
+
+def test_a_batch_with_nothing_to_say_does_no_harm(world, toys, monkeypatch):
+    monkeypatch.setattr(toys.Find, "serialize", lambda *_: [])
+    trainer = world.trainer()
+    assert list(trainer.update(world.mixture()[0])) == ["say"]
+    before = weights(trainer.model)
+    assert trainer.update(world.mixture(["find"])[0]) == {}
+    assert (trainer.progress.step, trainer.progress.bad_steps) == (2, 0)
+    assert same(before, weights(trainer.model))
+
+
+def test_bfloat16_gives_nearly_the_same_loss(world):
+    batches = world.mixture()[0]
+    exact, rough = (float(world.trainer(precision=p).update(batches)["find"]) for p in ("fp32", "bf16"))
+    assert rough == pytest.approx(exact, rel=0.05) and rough != exact
+
+
+def test_the_predictor_has_the_averaged_weights(world, toys):
+    trainer = world.trainer(ema=0.9)
+    predictor = trainer.predictor()
+    assert predictor.model is trainer.ema.module and predictor.side == 32
+    (answer,) = predictor.predict([toys.Dataset(1)[0]], ["find"])
+    assert "boxes" in answer["find"].annotations
+
+
+class Quiet:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps: list[int] = []
+        self.begun: list[tuple[int, int]] = []
+
+    def started(self, step, steps):
+        self.begun.append((step, steps))
+
+    def stepped(self, step, losses, images_per_second):
+        self.steps.append(step)
+
+    def evaluated(self, done, total):
+        pass
+
+    def note(self, line):
+        self.notes.append(line)
+
+
+def recipe(workers: int = 0, **settings) -> Config:
+    return Config(
+        tasks={"det": {"max_instances": 4}, "caption": {"max_tokens": 6}},
+        bins=32,
+        data=DataConfig(path="shapes", train_size=5, val_size=2, workers=workers),
+        model=TINY,
+        train=TrainConfig(**{**FAST, "steps": 6, "warmup": 2, "save_every": 3, "keep": 9, "ema": 0.9, **settings}),
+    )
+
+
+def checkpoint(run: Path, step: int) -> dict[str, torch.Tensor]:
+    folder = run / "checkpoints" / f"step-{step:08d}"
+    return {
+        f"{file}/{name}": tensor
+        for file in ("model", "ema", "optimizer")
+        for name, tensor in safetensors.torch.load_file(folder / f"{file}.safetensors").items()
+    }
+
+
+def cut_back(run: Path, step: int) -> None:
+    """As if the run had been killed right after it saved this step."""
+    folder = run / "checkpoints"
+    for later in folder.glob("step-*"):
+        if int(later.name[5:13]) > step:
+            for file in later.iterdir():
+                file.unlink()
+            later.rmdir()
+    (folder / "latest").write_text(f"step-{step:08d}")
+
+
+@pytest.mark.parametrize(("workers", "eval_every"), [(0, 0), (2, 2)])
+def test_a_resumed_run_ends_bit_equal(tmp_path, workers, eval_every):
+    run, scores = train.start(recipe(workers, eval_every=eval_every), tmp_path / "run", "cpu", False, Quiet())
+    whole = checkpoint(run, 6)
+    assert same(whole, checkpoint(run, 6)) and not same(whole, checkpoint(run, 3))
+    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    cut_back(run, 3)
+    display = Quiet()
+    _, again = train.resumed(run, "cpu", False, display)
+    assert display.begun == [(3, 6)]
+    resumed = checkpoint(run, 6)
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    assert json.dumps(again) == json.dumps(scores)
+    repeated = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][len(log) :]
+    assert [r["scores"] for r in repeated if "scores" in r][-1] == [r["scores"] for r in log if "scores" in r][-1]
+
+
+def test_the_last_step_is_always_saved_and_scored(tmp_path):
+    run, scores = train.start(recipe(steps=5, eval_every=2), tmp_path / "run", "cpu", False, Quiet())
+    assert (run / "checkpoints" / "latest").read_text() == "step-00000005"
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "scores" in r] == [2, 4, 5]
+    assert json.loads((run / "scores.json").read_text()).keys() == scores.keys() == {"det", "caption"}
+
+
+def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp_path, monkeypatch):
+    values = iter([0.25, math.nan, 0.5, 0.125])
+    monkeypatch.setattr(train, "evaluate", lambda *_: {"det": {"AP": next(values)}})
+    run, _ = train.start(recipe(steps=4, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
+    folder = run / "checkpoints"
+    assert (folder / "best").read_text() == "step-00000003"
+    state = json.loads((folder / "step-00000004" / "state.json").read_text())
+    assert state["best"] == 0.5 and state["step"] == 4
+
+
+def test_a_number_that_is_none_does_not_dethrone_the_best(tmp_path, monkeypatch):
+    values = iter([0.25, math.nan])
+    monkeypatch.setattr(train, "evaluate", lambda *_: {"det": {"AP": next(values)}})
+    run, _ = train.start(recipe(steps=2, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
+    assert (run / "checkpoints" / "best").read_text() == "step-00000001"
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(MtpError, match="already holds a run: give another --out, or --resume"):
+        train.start(recipe(), tmp_path / "run", "cpu", False, Quiet())
