@@ -1,4 +1,4 @@
-"""Can the model learn eight real images by heart? A fault anywhere between annotation and answer keeps it from doing so.
+"""Can the model learn eight real images by heart? A fault anywhere between annotation and answer prevents it.
 
     python benchmarks/overfit.py PATH/TO/coco --split train2017
 

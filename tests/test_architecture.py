@@ -296,7 +296,7 @@ def f(model):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_sound_file_passes(rule: str) -> None:
-    where = "multitask/data/coco.py" if rule == "the engine names no task" else "tasks/detection.py"
+    where = "multitask/data/coco_reader.py" if rule == "the engine names no task" else "tasks/detection.py"
     source = "x = entry['caption'], 'detached', 'a det.', model" if where.startswith("multitask") else SOUND
     assert list(RULES[rule][0](source, where)) == []
 

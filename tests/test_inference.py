@@ -196,6 +196,12 @@ def test_given_boxes_take_the_place_of_required_answers(world, encoded):
     np.testing.assert_allclose(both[1]["closer"].annotations["boxes"].xyxy, given[1]["boxes"].xyxy, atol=1e-6)
 
 
+def test_boxes_given_for_some_images_come_before_the_answers_about_them(world):
+    given = [{"boxes": Boxes(np.array([[3.0, 4, 11, 12]]), ("star",))}, {}, {}]
+    answers = world.predictor("echo", "mark").predict(world.examples, ["echo"], given)
+    assert [a["echo"].annotations["boxes"].labels for a in answers] == [("star",), ("cat", "disc"), ("cat", "disc")]
+
+
 def test_given_boxes_do_not_need_the_required_task_in_the_model(world):
     given = [{"boxes": Boxes(np.array([[3.0, 4, 11, 12]]), ("star",))}]
     (answer,) = world.predictor("echo").predict(world.examples[:1], ["echo"], given)

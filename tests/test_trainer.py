@@ -117,6 +117,16 @@ def test_the_same_seed_gives_the_same_weights(world, ema):
     assert same(weights(one.best_model), weights(one.model)) == (ema == 0.0)
 
 
+def test_the_average_forgets_the_weights_it_began_with(world):
+    trainer, mixture = world.trainer(ema=0.999), world.mixture()
+    gaps = []
+    for step in range(6):
+        trainer.update(mixture[step])
+        averaged = weights(trainer.ema.module)
+        gaps.append(max(float((averaged[n] - w).abs().max()) for n, w in weights(trainer.model).items()))
+    assert gaps[0] < 1e-6 < 1e-3 < gaps[5]
+
+
 def test_each_batch_of_images_is_encoded_once(world, monkeypatch):
     trainer, sizes = world.trainer(), []
     encode = trainer.model.encode

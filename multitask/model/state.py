@@ -63,10 +63,17 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tenso
             continue
         if name not in index or tensors[key].shape not in (parameters[name].shape, torch.Size()):
             raise CheckpointError(f"{file}: '{key}' {tuple(tensors[key].shape)} fits no parameter of this model")
-        state.setdefault(index[name], {})[moment] = tensors[key]
+        state.setdefault(index[name], {})[moment] = _laid_out(tensors[key], parameters[name])
     settings = [{**g, "betas": tuple(g["betas"])} if "betas" in g else g for g in groups]
     numbered = [{**group, "params": [index[name] for name in group["params"]]} for group in settings]
     optimizer.load_state_dict({"state": state, "param_groups": numbered})
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    """In the memory order of the parameter (channels last, say), which a fused optimiser takes for granted."""
+    if moment.shape != parameter.shape:
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype, requires_grad=False).copy_(moment)
 
 
 def rng_tensors() -> dict[str, Tensor]:

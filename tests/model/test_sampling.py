@@ -115,3 +115,10 @@ def test_what_is_not_allowed_is_never_drawn():
     found = draws(logits, Decoding(temperature=100.0), 5000)
     assert set(found.tolist()) == {1, 3}
     assert set(draws(logits, Decoding(temperature=1.0, top_k=5), 5000).tolist()) == {1}
+
+
+def test_the_smallest_noise_does_not_draw_what_is_not_allowed():
+    logprobs = torch.tensor([[-float("inf"), 0.0, 1.0]]).log_softmax(1)
+    sampler = Sampler([Decoding(temperature=1.0)], ["key"], 1, CPU)
+    sampler.noise.zero_()
+    assert sampler.draw(logprobs, torch.tensor([0]), 0).tolist() == [1]
