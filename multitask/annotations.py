@@ -245,6 +245,11 @@ class Example:
     annotations: Mapping[str, Annotation]
     load: Callable[[], NDArray[np.uint8]]  # the upright image (H, W, 3), read when called
 
+    def only(self, kinds: set[str], annotations: Mapping[str, Annotation] | None = None) -> Example:
+        """The same image with those kinds of `annotations` (None: of its own) alone."""
+        found = self.annotations if annotations is None else annotations
+        return replace(self, annotations={kind: a for kind, a in found.items() if kind in kinds})
+
     def warp(self, matrix: FloatArray, size: Size) -> Example:
         moved = {kind: annotation.warp(matrix, size) for kind, annotation in self.annotations.items()}
         return replace(self, size=size, annotations=moved)

@@ -26,6 +26,8 @@ def warp_boxes(xyxy: FloatArray, matrix: FloatArray, size: Size) -> FloatArray:
 
 def clip_polygon(points: FloatArray, size: Size) -> FloatArray:
     """The part of a polygon (P, 2) inside [0, width] x [0, height] (Sutherland and Hodgman 1974); (0, 2) if none is."""
+    if len(points) and (points >= 0).all() and (points <= np.array(size)).all():
+        return points
     for axis, bound, sign in ((0, 0.0, 1.0), (0, size[0], -1.0), (1, 0.0, 1.0), (1, size[1], -1.0)):
         if not len(points):
             break

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
@@ -48,13 +49,19 @@ def start(config: Config, out: Path | None, device: str, deterministic: bool, di
 
     Raises UsageError for settings that do not fit, and where the folder already holds a run.
     """
-    run = out or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(config.tasks)}"
+    run = out or _new_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(config.tasks)}")
     if (run / "checkpoints").exists():
         raise UsageError(f"{run} already holds a run: give another --out, or --resume to go on with it")
     tasks = make_tasks(config)
     dataset = open_split(config, "train")
     trainer = _prepared(config, tasks, make_vocabulary(config, tasks, dataset), device, deterministic)
     return run, _Run(run, trainer, dataset, display).train()
+
+
+def _new_folder(name: str) -> Path:
+    """Numbered where another run began in the same second."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())
 
 
 def resumed(out: Path | None, device: str, deterministic: bool, display: Display) -> tuple[Path, Scores]:

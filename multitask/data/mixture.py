@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -66,6 +66,11 @@ class Group:
     @property
     def name(self) -> str:
         return "+".join(task.name for task in self.tasks)
+
+    @property
+    def kinds(self) -> set[str]:
+        """What the tasks read: other annotations need not be moved."""
+        return {kind for task in self.tasks for kind in task.kinds}
 
 
 def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequences:
@@ -130,7 +135,7 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
             rng = np.random.default_rng([self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch])
             example, pixels = self._readable(group, epoch, place_in_epoch)
             for view in group.tasks[0].views(example.annotations, rng):
-                seen = example if view.annotations is None else replace(example, annotations=view.annotations)
+                seen = example.only(group.kinds, view.annotations)
                 placement = place(example.size, self.side, view.region_xyxy, group.tasks[0].augment, rng)
                 moved = seen.warp(placement.matrix, placement.size)
                 for task in group.tasks:
@@ -140,6 +145,9 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
                 extents.append((placement.size[1], placement.size[0]))
                 files.append(example.file)
         sequences = {name: collate(found, self.vocab) for name, found in targets.items()}
+        if not images:  # no task found anything to look at
+            images_, extent = torch.zeros(0, 3, self.side, self.side, dtype=torch.uint8), torch.zeros(0, 2)
+            return Batch(images_, extent, sequences, files)
         return Batch(torch.stack(images), torch.tensor(extents), sequences, files)
 
     def _readable(self, group: Group, epoch: int, place_in_epoch: int) -> tuple[Example, NDArray[np.uint8]]:
