@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from .annotations import Annotation as Annotation
     from .annotations import Boxes as Boxes
     from .annotations import Captions as Captions
-    from .annotations import Example as Example
     from .annotations import Keypoints as Keypoints
     from .annotations import Labels as Labels
     from .annotations import Polygons as Polygons
-    from .annotations import Prediction as Prediction
     from .assembly import open_run as open_run
     from .config import load_config as load_config
     from .data.images import read_image as read_image
     from .errors import MtpError as MtpError
+    from .example import Example as Example
+    from .example import Prediction as Prediction
     from .task import Decoded as Decoded
     from .task import Grammar as Grammar
     from .task import Query as Query
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "annotations": "Annotation Boxes Captions Example Keypoints Labels Polygons Prediction",
+    "annotations": "Annotation Boxes Captions Keypoints Labels Polygons",
     "assembly": "open_run",
     "config": "load_config",
     "data.images": "read_image",
     "errors": "MtpError",
+    "example": "Example Prediction",
     "task": "Decoded Grammar Query State Target Task TaskOptions View",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

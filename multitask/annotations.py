@@ -8,7 +8,7 @@ Names carry the order: `xyxy` is (left, top, right, bottom).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -233,33 +233,3 @@ class Labels(Annotation):
 
     def to_json(self) -> Any:
         return list(self.names)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One annotated image. A kind that is absent was not annotated; a kind that is empty has nothing there."""
-
-    id: int | str
-    file: str  # for messages and result files
-    size: Size  # (width, height) of the frame the annotations are in
-    annotations: Mapping[str, Annotation]
-    load: Callable[[], NDArray[np.uint8]]  # the upright image (H, W, 3), read when called
-
-    def only(self, kinds: set[str], annotations: Mapping[str, Annotation] | None = None) -> Example:
-        """The same image with those kinds of `annotations` (None: of its own) alone."""
-        found = self.annotations if annotations is None else annotations
-        return replace(self, annotations={kind: a for kind, a in found.items() if kind in kinds})
-
-    def warp(self, matrix: FloatArray, size: Size) -> Example:
-        moved = {kind: annotation.warp(matrix, size) for kind, annotation in self.annotations.items()}
-        return replace(self, size=size, annotations=moved)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model answered about one image, in pixels of the original."""
-
-    id: int | str
-    file: str
-    size: Size
-    annotations: Mapping[str, Annotation]

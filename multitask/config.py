@@ -83,6 +83,9 @@ class ModelConfig(Section):
     encoder: str = Field("mobilenetv4_conv_small", description="a timm name, or 'vit' / 'resnet_transformer'")
     pretrained: bool | str = Field(False, description="start from timm's weights, or from this safetensors file")
     stride: Literal[4, 8, 16, 32] = Field(16, description="pixels per feature of a convolutional encoder")
+    positions: Literal["published", "fourier"] = Field(
+        "published", description="codes of places; fourier: finer ones, also at first in the coordinate tokens"
+    )
     backbone: str = Field("resnet50", description="the convolutional part (resnet_transformer only)")
     transformer: TransformerConfig = Field(TransformerConfig(), description="published encoders only")
     decoder: DecoderConfig = Field(DecoderConfig(), description="the sequence decoder")

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .annotations import Annotation, Boxes, Example, Labels, Prediction
+from .annotations import Annotation, Boxes, Labels
 from .assembly import make_tasks, make_vocabulary, open_run, open_split, with_data
 from .config import Config
 from .data.dataset import Dataset
 from .data.transforms import place
 from .errors import DataError
+from .example import Example, Prediction
 from .inference import Predictor, merged
 from .machine import pick_device
 from .sequence.vocabulary import Vocabulary

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .annotations import Annotation, Example, Prediction
+from .annotations import Annotation
 from .data.transforms import Placement, Region, place
 from .errors import UsageError
+from .example import Example, Prediction
 from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
 from .model.generation import Request, generate
@@ -159,7 +160,7 @@ class Predictor:
         answers: Sequence[Answers],
     ) -> None:
         """Decode all questions together, and write what they say into `answers`."""
-        requests = [r for q in questions for r in self._requests(q, examples)]
+        requests = [r for q in questions for r in self._requests(q, examples, state)]
         decoded = iter(generate(self.model, state.memory, requests, self.vocab.eos) if state.memory else [])
         parts: dict[tuple[int, str], list[Annotations]] = {(i, t.name): [] for i in range(len(examples)) for t in level}
         for question in questions:
@@ -172,14 +173,12 @@ class Predictor:
             example = examples[image]
             answers[image][name] = Prediction(example.id, example.file, example.size, merged(found))
 
-    def _requests(self, question: Question, examples: Sequence[Example]) -> list[Request]:
-        task, query = question.task, question.query
-        grammar = task.grammar(query, self.vocab)
-        key: tuple[Hashable, ...] = (self.seed, examples[question.image].id, task.name, tuple(query.prompt.tolist()))
-        return [
-            Request(query.prompt, grammar, task.decoding, question.view, (*key, sample))
-            for sample in range(task.decoding.samples)
-        ]
+    def _requests(self, question: Question, examples: Sequence[Example], state: Pass) -> list[Request]:
+        task, query, view = question.task, question.query, question.view
+        grammar, image = task.grammar(query, self.vocab), examples[question.image].id
+        key: tuple[Hashable, ...] = (self.seed, image, state.placements[view].window, tuple(query.prompt.tolist()))
+        samples = range(task.decoding.samples)
+        return [Request(query.prompt, grammar, task.decoding, view, (*key, sample)) for sample in samples]
 
 
 def merged(parts: Sequence[Annotations]) -> Annotations:
@@ -201,5 +200,10 @@ def _are_given(task: Task, given: Sequence[Annotations]) -> bool:
 
 
 def _joined(old: Memory, new: Memory) -> Memory:
-    valid = None if old.valid is None or new.valid is None else torch.cat([old.valid, new.valid])
-    return Memory(torch.cat([old.tokens, new.tokens]), valid)
+    tokens = torch.cat([old.tokens, new.tokens])
+    if old.valid is None and new.valid is None:
+        return Memory(tokens)
+    masks = [
+        m.tokens.new_ones(m.tokens.shape[:2], dtype=torch.bool) if m.valid is None else m.valid for m in (old, new)
+    ]
+    return Memory(tokens, torch.cat(masks))

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__, plugins
-from .annotations import Annotation, Boxes, Captions, Example, Labels, Prediction
+from .annotations import Annotation, Boxes, Captions, Labels
 from .assembly import Run, open_run
 from .data.images import list_images, read_image
 from .draw import draw, save_png
 from .errors import DataError, MtpError, UsageError
+from .example import Example, Prediction
 from .files import unique_path, write_atomic
 from .inference import Predictor
 from .machine import pick_device

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from .annotations import Annotation, Example, Prediction
+from .annotations import Annotation
 from .config import Section
+from .example import Example, Prediction
 from .sequence.grammar import END, Grammar, State, Stop
 from .sequence.ids import Ids
 from .sequence.prompting import Decoding, Prompt, load_prompt
@@ -34,10 +35,13 @@ __all__ = [
 Annotations = Mapping[str, Annotation]  # by kind; absent = not annotated, empty = none there
 
 
+Scale = Annotated[float, Field(gt=0, le=100)]
+
+
 class Augment(Section):
     """How training images are varied, as data that the engine executes. Annotations move along."""
 
-    scale: Annotated[tuple[float, float], Field(strict=False)] = Field(
+    scale: Annotated[tuple[Scale, Scale], Field(strict=False)] = Field(
         (1.0, 1.0), description="range of the size relative to the network input; above 1 a random crop is taken"
     )
     flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right mirror image")

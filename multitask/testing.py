@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .annotations import Annotation, Boxes, Example, Labels, Prediction
+from .annotations import Annotation, Boxes, Labels
 from .config import DecoderConfig, ModelConfig, TransformerConfig
 from .data.shapes import INFO, NAMES, ShapesDataset
 from .data.transforms import place
 from .draw import draw
 from .evaluate import round_trip
+from .example import Example, Prediction
 from .inference import merged
 from .model.encoder_decoder import EncoderDecoder, build_model
 from .sequence.text import TextCodec

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from itertools import chain, count
@@ -20,7 +23,7 @@ from .checkpoint import find_run, load_training, save
 from .config import Config
 from .data.dataset import Dataset
 from .data.mixture import Batch, Mixture, group_tasks
-from .errors import MtpError, UsageError
+from .errors import MtpError, UsageError, nearest
 from .evaluate import Scores, as_json, evaluate, flat
 from .files import write_atomic
 from .machine import cores, pick_device
@@ -89,7 +92,7 @@ def _prepared(
     if deterministic:
         torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
-    model = build_model(config.model, len(vocab)) if new else empty_model(config, vocab)
+    model = build_model(config.model, len(vocab), vocab.coord) if new else empty_model(config, vocab)
     return Trainer(config, tasks, vocab, model, pick_device(device))
 
 
@@ -101,7 +104,15 @@ class _Run:
         self.config, self.progress = trainer.config, trainer.progress
         self.validation = open_split(self.config, "val")
         self.scores: Scores = {}
-        self.saved_step = -1
+        self.stopping = False
+        self._check_best()
+
+    def _check_best(self) -> None:
+        """Before hours of work: the metric that `best` follows must be one that some task has."""
+        empty = {name: task.metric(self.validation.info).compute() for name, task in self.trainer.tasks.items()}
+        wanted, known = self.config.train.best, flat(empty)
+        if wanted and wanted not in known:
+            raise UsageError(f"train.best: there is no metric '{wanted}'{nearest(wanted, known)}")
 
     def train(self) -> Scores:
         """All remaining steps, with evaluations and checkpoints on the way; the last scores."""
@@ -109,16 +120,32 @@ class _Run:
         for fault in [*self.dataset.faults, *self.validation.faults][:20]:
             self.display.note(f"data: {fault}")
         self.display.started(self.progress.step, settings.steps)
-        try:
+        with self._interruptible():
             self._steps()
-        except KeyboardInterrupt:
+        if self.stopping:
             self._save()
-            self.display.note(
-                f"stopped at step {self.progress.step}: go on with mtp train --resume --out {self.folder}"
-            )
-            raise
+            step, folder = self.progress.step, self.folder
+            self.display.note(f"stopped at step {step}: go on with mtp train --resume --out {folder}")
+            raise KeyboardInterrupt
         self._evaluate()
         return self.scores
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C lets the step finish, so that what is saved is whole; the second ends at once."""
+
+        def stop(*_: object) -> None:
+            self.stopping = True
+            signal.signal(signal.SIGINT, before)
+
+        if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+            yield
+            return
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _steps(self) -> None:
         settings, begun, seen = self.config.train, time.monotonic(), 0
@@ -127,14 +154,17 @@ class _Run:
             recent.append(self.trainer.update(batches))
             seen += sum(len(batch.images) for batch in batches)
             step = self.progress.step
-            if step % REPORT_EVERY == 0 or step == settings.steps:
+            saving = step % settings.save_every == 0
+            if step % REPORT_EVERY == 0 or saving or self.stopping or step == settings.steps:
                 self._report(recent, seen / max(1e-9, time.monotonic() - begun))
                 recent, seen, begun = [], 0, time.monotonic()
             if settings.eval_every and step % settings.eval_every == 0 and step < settings.steps:
                 self._evaluate()
                 begun = time.monotonic()
-            elif step % settings.save_every == 0 and step < settings.steps:
+            elif saving and step < settings.steps:
                 self._save()
+            if self.stopping:
+                return
 
     def _batches(self) -> Iterator[list[Batch]]:
         """What the loader gives. The error of a loader process comes as a traceback, whose last line tells it."""
@@ -156,7 +186,7 @@ class _Run:
             sampler=remaining,
             num_workers=min(workers, len(remaining)),
             prefetch_factor=4 if min(workers, len(remaining)) else None,
-            pin_memory=self.trainer.device.type == "cuda",
+            worker_init_fn=_leave_signals_to_the_parent,
             generator=torch.Generator(),  # its own: a loader begun anew on resuming must not move the others
         )
 
@@ -204,6 +234,10 @@ class _Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(as_json(record)) + "\n")
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _full_name(error: Exception) -> str:

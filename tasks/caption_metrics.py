@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from ..annotations import Captions, Example, Prediction
+from ..annotations import Captions
+from ..example import Example, Prediction
 
 Words = list[str]
 Gram = tuple[str, ...]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from ..annotations import Captions, Example
+from ..annotations import Captions
+from ..example import Example
 from ..task import (
     END,
     Annotations,

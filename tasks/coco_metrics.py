@@ -13,8 +13,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ..annotations import Boxes, Example, Prediction
+from ..annotations import Boxes
 from ..errors import DataError, nearest
+from ..example import Example, Prediction
 from ..task import DatasetInfo
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..annotations import Boxes, Example, Labels
+from ..annotations import Boxes, Labels
+from ..example import Example
 from ..sequence.coordinates import bins_to_boxes, boxes_to_bins
 from ..task import (
     END,

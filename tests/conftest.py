@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from multitask.annotations import Boxes, Captions, Example
+from multitask.annotations import Boxes, Captions
 from multitask.errors import DataError
+from multitask.example import Example
 from multitask.model.decoder import Decoder
 from multitask.model.encoder_decoder import Bridge, EncoderDecoder
 from multitask.model.vit import VisionTransformer

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.annotations import Annotation, Boxes, Captions, Example, Keypoints, Labels, Polygons
+from multitask.annotations import Annotation, Boxes, Captions, Keypoints, Labels, Polygons
+from multitask.example import Example
 
 SIZE = (200.0, 100.0)
 MIRROR = np.array([[-1.0, 0.0, 200.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..annotations import Annotation, Boxes, Captions, Example, Keypoints, Polygons
+from ..annotations import Annotation, Boxes, Captions, Keypoints, Polygons
 from ..errors import DataError
+from ..example import Example
 from ..task import DatasetInfo
 from .checks import Fault, Unusable
 from .coco_files import choose_files, choose_split, find_images, find_root

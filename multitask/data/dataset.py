@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
-from ..annotations import Captions, Example
+from ..annotations import Captions
+from ..example import Example
 from ..task import DatasetInfo
 from .checks import Fault
 from .coco import open_coco

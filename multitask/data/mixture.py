@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..annotations import Example
-from ..errors import DataError
+from ..errors import DataError, MtpError
+from ..example import Example
 from ..sequence.vocabulary import Vocabulary
 from ..task import Target, Task
 from .dataset import Dataset
@@ -175,5 +175,5 @@ def _checked(task: Task, example: Example, vocab: Vocabulary, rng: np.random.Gen
         for name in ("prompt", "tokens", "inputs"):
             ids = getattr(target, name)
             if ids is not None and len(ids) and not (ids.min() >= 0 and ids.max() < len(vocab)):
-                raise ValueError(f"task '{task.name}', {example.file}: {name} has ids outside the vocabulary: {ids}")
+                raise MtpError(f"task '{task.name}', {example.file}: {name} has ids outside the vocabulary: {ids}")
     return targets

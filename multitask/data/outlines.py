@@ -113,6 +113,6 @@ def area(points: FloatArray) -> float:
 def fill(parts: Sequence[FloatArray]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the pixels whose centre is inside one of the parts (P, 2), which do not overlap."""
     shift = _REACH - 0.5  # scikit-image counts pixels from their centres, and draws nothing left of 0
-    cells = [polygon(part[:, 1] + shift, part[:, 0] + shift) for part in parts]
+    cells = [polygon(part[:, 1] + shift, part[:, 0] + shift) for part in parts]  # type: ignore[no-untyped-call]
     rows, columns = (np.concatenate([cell[axis] for cell in cells]) - _REACH for axis in (0, 1))
     return rows, columns

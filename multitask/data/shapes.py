@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations import Annotation, Boxes, Captions, Example, Keypoints, Polygons
+from ..annotations import Annotation, Boxes, Captions, Keypoints, Polygons
 from ..errors import UsageError, nearest
+from ..example import Example
 from ..geometry import FloatArray, clip_polygon
 from ..task import Category, DatasetInfo
 from .checks import Fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from .transformer import CrossAttention, FeedForward, RowGroups, SelfAttention, layer_norm
+from .transformer import CrossAttention, FeedForward, RowGroups, SelfAttention, fourier_codes, layer_norm
 
 INIT_STD = 0.02
+ORDERED_STD = 0.1  # of embeddings that begin in order: large enough for the order to outlive the first updates
 
 
 class Memory(NamedTuple):
@@ -105,6 +107,13 @@ class Decoder(nn.Module):
         layers = nn.ModuleList(DecoderLayer(dim, heads, mlp_dim, dropout, drop_path) for _ in range(depth))
         self.layers = cast("Sequence[DecoderLayer]", layers)
         self.norm = layer_norm(dim)
+
+    @torch.no_grad()
+    def place_in_order(self, tokens: range) -> None:
+        """Embed these tokens as places along an axis, so that what is learnt of one serves its neighbours too."""
+        places = torch.linspace(0, 1, len(tokens))
+        codes = fourier_codes(places, self.embedding.shape[1], finest=len(tokens) / 8)
+        self.embedding[tokens.start : tokens.stop] = ORDERED_STD * math.sqrt(2) * codes
 
     def forward(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
         """Hidden states (R, L, dim) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""

@@ -45,8 +45,8 @@ class Encoder(nn.Module, ABC):
 
 
 def valid_cells(extent: Tensor | None, grid: tuple[int, int]) -> Tensor | None:
-    """(B, N) bool: whether a cell begins before the picture ends. The top left cell always counts."""
-    if extent is None:
+    """(B, N) bool: whether a cell begins before the picture ends; None: all do. The top left cell always counts."""
+    if extent is None or bool((extent >= 1).all()):
         return None
     height, width = grid
     # Half a thousandth of a cell absorbs the rounding of the fractions.

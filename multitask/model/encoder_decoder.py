@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from .decoder import Decoder, Memory
 from .encoder import Encoder, Features, timm_encoder, valid_cells
-from .transformer import FeedForward, layer_norm, linear, position_codes
+from .transformer import FeedForward, fourier_grid, layer_norm, linear, position_codes
 from .vit import ResNetTransformer, VisionTransformer
 
 if TYPE_CHECKING:
@@ -23,9 +25,16 @@ class Bridge(nn.Module):
     """
 
     def __init__(
-        self, encoder_dim: int, dim: int, mlp_ratio: float, dropout: float = 0.1, drop_path: float = 0.1
+        self,
+        encoder_dim: int,
+        dim: int,
+        mlp_ratio: float,
+        dropout: float = 0.1,
+        drop_path: float = 0.1,
+        codes: Callable[[tuple[int, int], int, torch.device], Tensor] = position_codes,
     ) -> None:
         super().__init__()
+        self.codes = codes
         self.projection = linear(encoder_dim, dim)
         self.norm = layer_norm(dim)
         self.feed_forward = FeedForward(dim, round(dim * mlp_ratio), dropout, drop_path)
@@ -33,7 +42,7 @@ class Bridge(nn.Module):
     def forward(self, features: Features) -> Tensor:
         """Tokens (B, N, encoder_dim) of a grid to (B, N, dim)."""
         tokens = self.norm(self.projection(features.tokens))
-        memory: Tensor = self.feed_forward(tokens + position_codes(features.grid, tokens.shape[2], tokens.device))
+        memory: Tensor = self.feed_forward(tokens + self.codes(features.grid, tokens.shape[2], tokens.device))
         return memory
 
 
@@ -67,14 +76,17 @@ class EncoderDecoder(nn.Module):
         return self.logits(self.decode(inputs, self.encode(images, extent), rows))
 
 
-def build_model(config: ModelConfig, vocab_size: int) -> EncoderDecoder:
+def build_model(config: ModelConfig, vocab_size: int, coordinates: range | None = None) -> EncoderDecoder:
     """The model that `config` describes, with random weights but for a pretrained encoder.
 
+    With `positions: fourier` the tokens in `coordinates` begin as neighbours: embedded as places on an axis.
     Raises UsageError for settings that do not fit together, CheckpointError for pretrained weights that cannot be had.
     """
     settings = config.decoder
     encoder = _build_encoder(config)
-    bridge = Bridge(encoder.dim, settings.dim, encoder.mlp_ratio, settings.dropout, settings.drop_path)
+    fourier = config.positions == "fourier"
+    codes = fourier_grid if fourier else position_codes
+    bridge = Bridge(encoder.dim, settings.dim, encoder.mlp_ratio, settings.dropout, settings.drop_path, codes)
     decoder = Decoder(
         vocab_size,
         settings.dim,
@@ -85,6 +97,8 @@ def build_model(config: ModelConfig, vocab_size: int) -> EncoderDecoder:
         settings.dropout,
         settings.drop_path,
     )
+    if fourier and coordinates:
+        decoder.place_in_order(coordinates)
     return EncoderDecoder(encoder, bridge, decoder)
 
 

@@ -126,7 +126,8 @@ class _Rows:
         behind = self.table.not_below[state]
         if bool((behind > 0).any()):
             before = self.history[rows, (self.position - behind).clamp(min=0)]
-            allowed = allowed & ((view.ids >= before[:, None]) | (behind == 0)[:, None])
+            bounded = allowed & ((view.ids >= before[:, None]) | (behind == 0)[:, None])
+            allowed = torch.where(bounded.any(dim=1, keepdim=True), bounded, allowed)  # a bound never ends a row
         logits = self.model.logits(self.hidden[rows], view.ids).float()
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
 

@@ -42,6 +42,23 @@ def position_codes(grid: tuple[int, int], dim: int, device: torch.device | None 
     return rearrange(torch.cat([y, x], dim=2), "h w c -> (h w) c")
 
 
+def fourier_codes(positions: Tensor, dim: int, finest: float) -> Tensor:
+    """Codes (n, dim) of `positions` (n,) in [0, 1]: sines, then cosines, of half to `finest` cycles over the axis.
+
+    Every channel tells positions apart; of the published codes most channels hardly vary.
+    """
+    cycles = torch.logspace(0, 1, dim // 2, base=max(1.0, 2 * finest), device=positions.device) / 2
+    angles = 2 * math.pi * positions[:, None] * cycles
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def fourier_grid(grid: tuple[int, int], dim: int, device: torch.device | None = None) -> Tensor:
+    """Codes (h * w, dim) of the centres of a (height, width) grid: half the channels for y, half for x."""
+    y, x = (fourier_codes((torch.arange(n, device=device) + 0.5) / n, dim // 2, finest=n / 2) for n in grid)
+    codes = torch.cat([y[:, None].expand(-1, grid[1], -1), x[None].expand(grid[0], -1, -1)], dim=2)
+    return rearrange(codes, "h w c -> (h w) c")
+
+
 def layer_norm(dim: int) -> nn.LayerNorm:
     """With the published epsilon."""
     return nn.LayerNorm(dim, eps=NORM_EPS)

@@ -53,6 +53,8 @@ class Grammar:
         for number, state in enumerate(self.states):
             if not len(state.allowed()):
                 raise ValueError(f"grammar state {number} allows no token")
+            if state.read is not None and not state.read.overlaps(state.allowed()):
+                raise ValueError(f"grammar state {number} reads ids that it does not allow")
             for _, target in state.arcs:
                 if not END <= target < len(self.states):
                     raise ValueError(

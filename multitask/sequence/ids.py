@@ -33,6 +33,10 @@ class Ids:
     def __contains__(self, token: object) -> bool:
         return isinstance(token, int | np.integer) and any(start <= token < stop for start, stop in self.ranges)
 
+    def overlaps(self, other: Ids) -> bool:
+        """Whether some id is in both sets."""
+        return any(a < d and c < b for a, b in self.ranges for c, d in other.ranges)
+
     def array(self) -> NDArray[np.int64]:
         """All ids (n,) int64."""
         return np.fromiter(self, dtype=np.int64, count=len(self))

@@ -73,13 +73,11 @@ def _recorded(
 def fault(grammar: Grammar, vocab: Vocabulary) -> str:
     """What the engine could not work with, which `Grammar` itself cannot see; empty when all is well."""
     for number, state in enumerate(grammar.states):
-        ids, _, readable = _table(state)
+        ids, _, _ = _table(state)
         if ids.min() < 0 or ids.max() >= len(vocab):
             return f"state {number} allows ids outside the vocabulary of {len(vocab)}: {state.allowed().ranges}"
         if len(np.unique(ids)) < len(ids):
             return f"two arcs of state {number} share an id: {[some.ranges for some, _ in state.arcs]}"
-        if not readable.any():
-            return f"state {number} reads none of the ids that it allows"
     return ""
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from multitask.annotations import Boxes
 from multitask.data.mixture import TRIES, Batch, Mixture, collate, group_tasks
-from multitask.errors import DataError
+from multitask.errors import DataError, MtpError
 from multitask.task import Augment, Target, Task, TaskOptions, View
 
 VARIED = Augment(scale=(0.5, 1.5), flip=0.5, colour=0.5)
@@ -257,7 +257,7 @@ def test_ids_outside_the_vocabulary_are_refused_with_the_name_of_the_task(world,
             ids = {name: np.array([5, wrong if name == field else 5]) for name in ("prompt", "tokens", "inputs")}
             return [Target(**ids, weights=np.ones(2, np.float32))]
 
-    with pytest.raises(ValueError, match=rf"task 'faulty', toys/\d\.png: {field} has ids outside the vocabulary"):
+    with pytest.raises(MtpError, match=rf"task 'faulty', toys/\d\.png: {field} has ids outside the vocabulary"):
         world.mixture([Faulty()], world.Dataset(3))[0]
 
 

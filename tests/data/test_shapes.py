@@ -8,12 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from multitask.annotations import Boxes, Captions, Example, Keypoints, Polygons
+from multitask.annotations import Boxes, Captions, Keypoints, Polygons
 from multitask.data import outlines
 from multitask.data.dataset import captions, open_dataset
 from multitask.data.outlines import area, figure, fill, solid
 from multitask.data.shapes import COLOURS, NAMES, SIDE, VISIBLE, ShapesDataset, _compose, caption
 from multitask.errors import UsageError
+from multitask.example import Example
 
 FROZEN = {  # SHA-256 of the images and of the annotations of scenes 0 to 19
     "train": (

@@ -6,8 +6,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from multitask.annotations import Boxes, Example, Keypoints, Polygons
+from multitask.annotations import Boxes, Keypoints, Polygons
 from multitask.data.transforms import PAD, colour_jitter, place
+from multitask.example import Example
 from multitask.geometry import move
 from multitask.task import Augment
 

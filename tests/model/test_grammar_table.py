@@ -76,7 +76,8 @@ def any_grammar(draw):
         cuts = sorted(draw(st.sets(st.integers(0, VOCAB), min_size=2, max_size=5)))
         arcs = tuple((Ids((r,)), draw(st.integers(-1, count - 1))) for r in pairwise(cuts))
         read = draw(st.none() | ranges.map(lambda r: Ids((r,))))
-        states.append(State(arcs, read))
+        allowed = State(arcs).allowed()
+        states.append(State(arcs, read if read is None or read.overlaps(allowed) else allowed))
     return Grammar(
         tuple(states), 5, draw(st.none() | st.builds(Stop, ranges.map(lambda r: Ids((r,))), st.just(2), st.just(0.5)))
     )

@@ -23,6 +23,7 @@ def test_a_grammar_is_data():
         ((), 5, "needs states and max_tokens >= 1, got 0, 5"),
         ((State(((ONE, 0),)),), 0, "needs states and max_tokens >= 1, got 1, 0"),
         ((State(()),), 5, "state 0 allows no token"),
+        ((State(((ONE, 0),), read=Ids.of(99)),), 5, "state 0 reads ids that it does not allow"),
         ((State(((ONE, 1),)), State(((Ids(), 0),))), 5, "state 1 allows no token"),
         ((State(((ONE, 1),)),), 5, "state 0 leads to 1; states are 0 to 0"),
         ((State(((ONE, -2),)),), 5, "state 0 leads to -2"),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.annotations import Boxes, Captions, Example, Prediction
+from multitask.annotations import Boxes, Captions
+from multitask.example import Example, Prediction
 from multitask.tasks.caption_metrics import CaptionScores, best_constant_caption, bleu, cider_d, rouge_l, tokenize
 
 from . import caption_reference as slow

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.annotations import Captions, Example, Prediction
+from multitask.annotations import Captions
+from multitask.example import Example, Prediction
 from multitask.sequence.walks import refusal
 from multitask.task import DatasetInfo, Decoded, Query
 from multitask.tasks.captioning import Captioning, CaptioningOptions

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multitask.annotations import Boxes, Example, Polygons, Prediction
+from multitask.annotations import Boxes, Polygons
 from multitask.errors import DataError
+from multitask.example import Example, Prediction
 from multitask.task import Category, DatasetInfo
 from multitask.tasks.coco_metrics import BoxAP, CocoAP
 

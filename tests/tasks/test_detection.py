@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from multitask.annotations import Boxes, Example, Labels, Prediction
+from multitask.annotations import Boxes, Labels
 from multitask.data.mixture import collate
 from multitask.errors import UsageError
+from multitask.example import Example, Prediction
 from multitask.sequence.walks import refusal
 from multitask.task import Category, DatasetInfo, Decoded, Query, Target, Vocabulary
 from multitask.tasks import detection

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from multitask import task as mtp
-from multitask.annotations import Annotation, Boxes, Canvas, Example, Labels, Prediction
+from multitask.annotations import Annotation, Boxes, Canvas, Labels
+from multitask.example import Example, Prediction
 
 MOST = 9  # stands for more as well
 NUMBERS = tuple(f"<count={n}>" for n in range(MOST + 1))

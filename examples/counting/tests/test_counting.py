@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mtp_counting import MOST, NUMBERS, Counting, CountingOptions, Counts
 
-from multitask.annotations import Boxes, Example, Labels, Prediction
+from multitask.annotations import Boxes, Labels
+from multitask.example import Example, Prediction
 from multitask.task import Decoded
 from multitask.testing import check_task, random_walk, tiny_examples, tiny_vocabulary
 
