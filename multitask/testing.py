@@ -27,8 +27,8 @@ from .example import Example, Prediction
 from .inference import merged
 from .model.encoder_decoder import EncoderDecoder, build_model
 from .sequence.text import TextCodec
-from .sequence.walks import fault, random_walk, refusal
 from .task import Annotations, Category, Decoded, Grammar, Query, Target, Task, View, Vocabulary
+from .walks import fault, random_walk, refusal
 
 __all__ = ["SIDE", "ContractError", "check_task", "random_walk", "tiny_examples", "tiny_model", "tiny_vocabulary"]
 

@@ -21,7 +21,7 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
-    **dict.fromkeys(["annotations", "config", "example", "plugins", "run_folder", "sequence", "task"], 1),
+    **dict.fromkeys(["annotations", "config", "example", "plugins", "run_folder", "sequence", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
 FOR_TASKS = {"annotations", "errors", "example", "sequence", "task"}  # what a task file may import of the engine

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from multitask.annotations import Captions
 from multitask.example import Example, Prediction
-from multitask.sequence.walks import refusal
 from multitask.task import DatasetInfo, Decoded, Query
 from multitask.tasks.captioning import Captioning, CaptioningOptions
 from multitask.testing import check_task, random_walk, tiny_examples, tiny_vocabulary
+from multitask.walks import refusal
 
 ROUNDS = 10_000 if os.environ.get("MTP_LONG") == "1" else 1_000
 VOCAB = tiny_vocabulary([Captioning()])

@@ -16,11 +16,11 @@ from multitask.annotations import Boxes, Labels
 from multitask.data.mixture import collate
 from multitask.errors import UsageError
 from multitask.example import Example, Prediction
-from multitask.sequence.walks import refusal
 from multitask.task import Category, DatasetInfo, Decoded, Query, Target, Vocabulary
 from multitask.tasks import detection
 from multitask.tasks.detection import FIELDS, Detection, DetectionOptions
 from multitask.testing import check_task, random_walk, tiny_examples, tiny_vocabulary
+from multitask.walks import refusal
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "det_train_batch.json").read_text())
 ROUNDS = 10_000 if os.environ.get("MTP_LONG") == "1" else 1_000

@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..task import Decoded
-from .grammar import END, Grammar, State
-from .vocabulary import Vocabulary
+from .sequence.grammar import END, Grammar, State
+from .sequence.vocabulary import Vocabulary
+from .task import Decoded
 
 Choices = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
 

@@ -10,8 +10,8 @@ from multitask.model.generation import Request, generate
 from multitask.sequence.grammar import END, Grammar, State
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding
-from multitask.sequence.walks import fault, random_walk, refusal
 from multitask.testing import SIDE, tiny_model, tiny_vocabulary
+from multitask.walks import fault, random_walk, refusal
 
 VOCAB = tiny_vocabulary([], classes=("cat", "dog"), bins=20)
 COORD, CLASSES = Ids(((VOCAB.coord.start, VOCAB.coord.stop),)), VOCAB.ids("class")
