@@ -1,9 +1,8 @@
-"""The published recipes: models of the published size, and with MTP_LONG=1 one real step of training each."""
+"""The published recipes: models of the published size, and one real step of training each."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +41,6 @@ def two_images(folder: Path) -> None:
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 
 
-@pytest.mark.skipif(os.environ.get("MTP_LONG") != "1", reason="minutes on a CPU: MTP_LONG=1 runs it")
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_one_step_at_full_size(recipe: str, tmp_path: Path) -> None:
     two_images(tmp_path)
