@@ -145,10 +145,9 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
                 extents.append((placement.size[1], placement.size[0]))
                 files.append(example.file)
         sequences = {name: collate(found, self.vocab) for name, found in targets.items()}
-        if not images:  # no task found anything to look at
-            images_, extent = torch.zeros(0, 3, self.side, self.side, dtype=torch.uint8), torch.zeros(0, 2)
-            return Batch(images_, extent, sequences, files)
-        return Batch(torch.stack(images), torch.tensor(extents), sequences, files)
+        nothing = torch.zeros(0, 3, self.side, self.side, dtype=torch.uint8)  # no task found anything to look at
+        stacked = torch.stack(images) if images else nothing
+        return Batch(stacked, torch.tensor(extents).reshape(-1, 2), sequences, files)
 
     def _readable(self, group: Group, epoch: int, place_in_epoch: int) -> tuple[Example, NDArray[np.uint8]]:
         """The example at this place of the epoch; one that cannot be read is named, and the next takes its place."""
