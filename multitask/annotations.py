@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import FloatArray, Size, clip_polygon, move, rounded, warp_boxes
+from .skeleton import Skeleton
 
 
 class Canvas(Protocol):
@@ -23,7 +24,7 @@ class Canvas(Protocol):
 
     def box(self, xyxy: FloatArray, label: str, score: float) -> None: ...
     def polygon(self, points: FloatArray, label: str) -> None: ...
-    def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], label: str) -> None: ...
+    def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], skeleton: Skeleton, label: str) -> None: ...
     def text(self, line: str) -> None: ...
 
 
@@ -46,6 +47,10 @@ class Annotation(ABC):
 
     def warp(self, matrix: FloatArray, size: Size) -> Self:
         """Move by the affine `matrix` (3, 3) and clip to a frame of `size`; the same where nothing has a place."""
+        return self
+
+    def answerable(self) -> Self:
+        """What of the truth a perfect answer holds; the rest is not asked about."""
         return self
 
     def draw(self, canvas: Canvas) -> None:
@@ -116,6 +121,10 @@ class Boxes(Annotation):
         moved = replace(self, xyxy=warp_boxes(self.xyxy, matrix, size), areas=self.areas * scale)
         return moved.take((moved.xyxy[:, 2] > moved.xyxy[:, 0]) & (moved.xyxy[:, 3] > moved.xyxy[:, 1]))
 
+    def answerable(self) -> Self:
+        """All but crowds."""
+        return self.take(~self.crowd)
+
     def draw(self, canvas: Canvas) -> None:
         for xyxy, label, score in zip(self.xyxy, self.labels, self.scores, strict=True):
             canvas.box(xyxy, label, float(score))
@@ -162,33 +171,48 @@ class Polygons(Boxes):
 
 @dataclass(frozen=True, eq=False)
 class Keypoints(Boxes):
-    """Boxes with K named points each; visibility as in COCO: 0 not labelled, 1 hidden, 2 visible."""
+    """Boxes with K named points each; visibility as in COCO: 0 not labelled, 1 hidden, 2 visible.
+
+    An answer may place a point that it takes to be out of sight: visibility 0, and yet coordinates.
+    """
 
     kind: ClassVar[str] = "keypoints"
 
     points: FloatArray = None  # type: ignore[assignment]  # (N, K, 2) xy
     visibility: NDArray[np.int64] = None  # type: ignore[assignment]  # (N, K)
-    flip_pairs: tuple[tuple[int, int], ...] = field(default=(), metadata={"shared": True})  # left and right partners
+    point_scores: FloatArray = None  # type: ignore[assignment]  # (N, K) probability of an answer; 1 for ground truth
+    skeleton: Skeleton = field(default=Skeleton(), metadata={"shared": True})
+
+    def __post_init__(self) -> None:
+        if getattr(self, "point_scores", None) is None:
+            object.__setattr__(self, "point_scores", np.ones(np.shape(self.visibility)))
+        super().__post_init__()
+
+    def answerable(self) -> Self:
+        """All but crowds and objects without a labelled point."""
+        return self.take(~self.crowd & (self.visibility > 0).any(axis=1))
 
     def warp(self, matrix: FloatArray, size: Size) -> Self:
         """Points that leave the frame become not labelled; a mirror image swaps left and right."""
-        points, visibility = move(self.points, matrix), self.visibility
-        if float(np.linalg.det(matrix[:2, :2])) < 0:
-            order = np.arange(points.shape[1])
-            for left, right in self.flip_pairs:
-                order[[left, right]] = right, left
-            points, visibility = points[:, order], visibility[:, order]
+        points, visibility, scores = move(self.points, matrix), self.visibility, self.point_scores
+        if float(np.linalg.det(matrix[:2, :2])) < 0 and len(self.skeleton):
+            order = self.skeleton.mirrored()
+            points, visibility, scores = points[:, order], visibility[:, order], scores[:, order]
         inside = np.all((points >= 0) & (points <= np.array(size)), axis=2)
-        moved = replace(self, points=np.where(inside[..., None], points, 0.0), visibility=visibility * inside)
+        points = np.where(inside[..., None], points, 0.0)
+        moved = replace(self, points=points, visibility=visibility * inside, point_scores=scores)
         return super(Keypoints, moved).warp(matrix, size)
 
     def draw(self, canvas: Canvas) -> None:
         for points, visibility, label in zip(self.points, self.visibility, self.labels, strict=True):
-            canvas.skeleton(points, visibility > 0, label)
+            canvas.skeleton(points, visibility > 0, self.skeleton, label)
 
     def to_json(self) -> Any:
-        rows = zip(super().to_json(), self.points, self.visibility, strict=True)
-        return [{**row, "points_xy": rounded(p), "visibility": v.tolist()} for row, p, v in rows]
+        columns = rounded(self.points), self.visibility.tolist(), np.round(self.point_scores, 4).tolist()
+        return [
+            {**row, "points": self.skeleton.to_json(*each)}
+            for row, *each in zip(super().to_json(), *columns, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)

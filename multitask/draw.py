@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .annotations import Annotation
 from .files import write_atomic
 from .geometry import FloatArray
+from .skeleton import Skeleton
 
 # Twelve hues that stay apart for most kinds of colour vision, none of them near white or black.
 PALETTE = (
@@ -31,7 +32,7 @@ def colour_of(label: str) -> tuple[int, int, int]:
 class Picture:
     """A canvas over an image (H, W, 3) uint8; coordinates are pixels of that image, whatever it is enlarged by."""
 
-    def __init__(self, image: NDArray[np.uint8], skeleton: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(self, image: NDArray[np.uint8]) -> None:
         height, width = image.shape[:2]
         self.scale = max(1.0, SMALLEST_SIDE / max(height, width))
         size = (round(width * self.scale), round(height * self.scale))
@@ -40,7 +41,6 @@ class Picture:
         self.line = max(2, round(max(size) / 300))
         self.text_size = max(12, round(max(size) / 45))
         self.font = ImageFont.load_default(size=self.text_size)
-        self.edges = tuple(skeleton)
         self.lines: list[str] = []
 
     def box(self, xyxy: FloatArray, label: str, score: float) -> None:
@@ -54,10 +54,10 @@ class Picture:
         corners = [(float(x) * self.scale, float(y) * self.scale) for x, y in points]
         self.pen.polygon(corners, fill=(*colour, 70), outline=(*colour, 255), width=self.line)
 
-    def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], label: str) -> None:
+    def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], skeleton: Skeleton, label: str) -> None:
         colour = colour_of(label)
         dots = [(float(x) * self.scale, float(y) * self.scale) for x, y in points]
-        for a, b in self.edges:
+        for a, b in skeleton.edges:
             if visible[a] and visible[b]:
                 self.pen.line((*dots[a], *dots[b]), fill=colour, width=self.line)
         for (x, y), seen in zip(dots, visible, strict=True):
@@ -101,11 +101,9 @@ class Picture:
         return rows
 
 
-def draw(
-    image: NDArray[np.uint8], annotations: Sequence[Annotation], skeleton: Sequence[tuple[int, int]] = ()
-) -> Image.Image:
+def draw(image: NDArray[np.uint8], annotations: Sequence[Annotation]) -> Image.Image:
     """The image (H, W, 3) uint8 with each annotation shown; coordinates are its pixels."""
-    picture = Picture(image, skeleton)
+    picture = Picture(image)
     for annotation in annotations:
         annotation.draw(picture)
     return picture.finish()

@@ -26,10 +26,11 @@ from .sequence.grammar import END, Grammar, State, Stop
 from .sequence.ids import Ids
 from .sequence.prompting import Decoding, Prompt, load_prompt
 from .sequence.vocabulary import Vocabulary
+from .skeleton import Skeleton
 
 __all__ = [
     "END", "Annotations", "Augment", "Category", "DatasetInfo", "Decoded", "Decoding", "ExactMatch", "Grammar", "Ids",
-    "Metric", "Prompt", "Query", "State", "Stop", "Target", "Task", "TaskOptions", "View", "Vocabulary",
+    "Metric", "Prompt", "Query", "Skeleton", "State", "Stop", "Target", "Task", "TaskOptions", "View", "Vocabulary",
 ]  # fmt: skip
 
 Annotations = Mapping[str, Annotation]  # by kind; absent = not annotated, empty = none there
@@ -69,10 +70,7 @@ class DatasetInfo:
 
     name: str
     categories: tuple[Category, ...] = ()
-    keypoint_names: tuple[str, ...] = ()
-    skeleton: tuple[tuple[int, int], ...] = ()  # pairs of keypoint positions, from 0
-    flip_pairs: tuple[tuple[int, int], ...] = ()  # left and right partners
-    sigmas: tuple[float, ...] = ()  # per keypoint, for the object keypoint similarity
+    skeleton: Skeleton = field(default=Skeleton())  # the points of those categories that have some
 
 
 @dataclass(frozen=True)
@@ -124,13 +122,14 @@ class Target:
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """One answer, `<eos>` not included. `best`, `best_prob` and `expected` are recorded where the state has a `read`
-    set; elsewhere they hold the token itself, its probability and its id."""
+    set, the latter two over the ids within its `window` of `best`; elsewhere they hold the token itself, its
+    probability and its id."""
 
     tokens: NDArray[np.int64]  # (L,) as drawn
     logprobs: NDArray[np.float64]  # (L,) of the tokens, among those that the grammar allowed
     best: NDArray[np.int64]  # (L,) the most probable id of the read set
-    best_prob: NDArray[np.float64]  # (L,) its probability
-    expected: NDArray[np.float64]  # (L,) mean id over the window about `best`
+    best_prob: NDArray[np.float64]  # (L,) probability of the window about it
+    expected: NDArray[np.float64]  # (L,) mean id of that window
 
     @classmethod
     def certain(cls, tokens: NDArray[np.int64]) -> Decoded:
@@ -186,6 +185,10 @@ class Task:
     @property
     def decoding(self) -> Decoding:
         return self.options.decoding or self.prompt.decoding
+
+    def fitted(self, dataset: DatasetInfo) -> TaskOptions:
+        """The options for a new model of this data set; what they take from it is saved with the model."""
+        return self.options
 
     def tokens(self) -> Sequence[str]:
         """Token strings that the task adds to the vocabulary, in a fixed order; the prompt's token among them."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from multitask.annotations import Annotation, Boxes, Captions, Keypoints, Labels, Polygons
 from multitask.example import Example
+from multitask.skeleton import Skeleton
 
 SIZE = (200.0, 100.0)
 MIRROR = np.array([[-1.0, 0.0, 200.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 AWAY = np.array([[1.0, 0.0, 500.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 XYXY = np.array([[10.0, 20.0, 50.0, 60.0], [100.0, 5.0, 180.0, 90.0]])
 COMMON = {"xyxy": XYXY, "labels": ("cat", "dog"), "scores": [0.5, 1.0], "crowd": [False, True], "ids": [7, 9]}
+HEAD = Skeleton(names=("nose", "left_ear", "right_ear"), edges=((0, 1), (0, 2)), flip_pairs=((1, 2),))
 CORNERS = [np.array([[l, t], [r, t], [r, b], [l, b]]) for l, t, r, b in XYXY]  # noqa: E741
 
 
@@ -31,7 +33,10 @@ def polygons() -> Polygons:
 def keypoints() -> Keypoints:
     points = np.array([[[30.0, 25], [15, 40], [45, 40]], [[140, 10], [110, 50], [0, 0]]])
     visibility = np.array([[2, 1, 2], [2, 2, 0]])
-    return Keypoints(**COMMON, areas=[800.0, 3000.0], points=points, visibility=visibility, flip_pairs=((1, 2),))
+    scores = np.array([[0.5, 0.25, 1], [1, 1 / 3, 0.75]])
+    return Keypoints(
+        **COMMON, areas=[800.0, 3000.0], points=points, visibility=visibility, point_scores=scores, skeleton=HEAD
+    )
 
 
 SPATIAL = [boxes, polygons, keypoints]
@@ -61,8 +66,14 @@ def test_every_kind_has_a_name_a_length_and_finite_json(make, kind):
 def test_json_of_each_kind():
     assert boxes().to_json()[0] == {"label": "cat", "score": 0.5, "box_xyxy": [10.0, 20.0, 50.0, 60.0]}
     assert polygons().to_json()[1]["polygons_xy"] == [[[100, 5], [180, 5], [180, 90], [100, 90]]]
-    assert keypoints().to_json()[1]["points_xy"] == [[140.0, 10.0], [110.0, 50.0], [0.0, 0.0]]
-    assert keypoints().to_json()[1]["visibility"] == [2, 2, 0]
+    assert keypoints().to_json()[1]["points"] == [
+        {"name": "nose", "xy": [140.0, 10.0], "visibility": 2, "score": 1.0},
+        {"name": "left_ear", "xy": [110.0, 50.0], "visibility": 2, "score": 0.3333},
+        {"name": "right_ear", "xy": [0.0, 0.0], "visibility": 0, "score": 0.75},
+    ]
+    unnamed = replace(keypoints(), skeleton=Skeleton()).to_json()[0]
+    assert [point["name"] for point in unnamed["points"]] == ["0", "1", "2"]
+    assert unnamed["label"] == "cat" and unnamed["box_xyxy"] == [10, 20, 50, 60]
     assert Captions(("a", "b"), (0.12345, 1)).to_json() == [{"text": "a", "score": 0.1235}, {"text": "b", "score": 1.0}]
     assert Captions(("a",)).to_json() == [{"text": "a", "score": 1.0}]
     assert Labels(("cat",)).to_json() == ["cat"]
@@ -76,6 +87,8 @@ def test_what_is_left_out_is_filled():
     assert filled.areas.tolist() == [1600, 6800]
     assert filled.ids.tolist() == [0, 1]
     assert Polygons(XYXY, ("a", "b"), parts=((), ())).masks == (None, None)
+    points = Keypoints(XYXY, ("a", "b"), points=np.zeros((2, 3, 2)), visibility=np.zeros((2, 3), int))
+    assert points.point_scores.tolist() == [[1, 1, 1]] * 2 and points.skeleton == Skeleton()
     assert len(Boxes(np.zeros((0, 4)), ())) == 0 == len(Boxes([], ()))
 
 
@@ -103,7 +116,7 @@ def test_take_picks_rows_of_every_field(make):
     swapped = content(annotation.take([1, 0]))
     by_mask = content(annotation.take(np.array([False, True])))
     for name, values in whole.items():
-        if name == "flip_pairs":
+        if name == "skeleton":
             assert swapped[name] == values == by_mask[name]
             continue
         assert swapped[name] == values[::-1]
@@ -205,6 +218,169 @@ def test_keypoints_outside_are_not_labelled():
     moved = keypoints().warp(np.eye(3), (200.0, 30.0))
     assert moved.visibility.tolist() == [[2, 0, 0], [2, 0, 0]]
     assert moved.points[0].tolist() == [[30, 25], [0, 0], [0, 0]]
+
+
+@st.composite
+def poses(draw):
+    """Up to 3 objects in a frame of SIZE, with up to 7 points each: some are partners, some not labelled, some on the
+    border; whole numbers, so that nothing is rounded."""
+    count, objects = draw(st.integers(1, 7)), draw(st.integers(0, 3))
+    order, pairs = draw(st.permutations(range(count))), draw(st.integers(0, count // 2))
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    low, high = rng.integers(0, 50, (objects, 2)), rng.integers(1, 51, (objects, 2))
+    return Keypoints(
+        np.concatenate([low * [2, 1], (low + high) * [2, 1]], axis=1),
+        ("x",) * objects,
+        points=np.round(rng.uniform(-0.1, 1.1, (objects, count, 2)).clip(0, 1) * SIZE),
+        visibility=rng.integers(0, 3, (objects, count)),
+        point_scores=rng.uniform(0, 1, (objects, count)),
+        skeleton=Skeleton(
+            names=tuple(map(str, range(count))),
+            flip_pairs=tuple((order[2 * i], order[2 * i + 1]) for i in range(pairs)),
+        ),
+    )
+
+
+@st.composite
+def windows(draw):
+    """A part (left, top, right, bottom) of the frame, in whole numbers."""
+    left, top = draw(st.integers(0, 199)), draw(st.integers(0, 99))
+    return left, top, draw(st.integers(left + 1, 200)), draw(st.integers(top + 1, 100))
+
+
+def crop(window, scale, mirror):
+    """The matrix that brings a window to a frame of its own, and the size of that frame."""
+    left, top, right, bottom = window
+    matrix = np.array([[scale, 0.0, -left * scale], [0.0, scale, -top * scale], [0.0, 0.0, 1.0]])
+    size = ((right - left) * scale, (bottom - top) * scale)
+    return (np.array([[-1.0, 0, size[0]], [0, 1, 0], [0, 0, 1]]) @ matrix if mirror else matrix), size
+
+
+def cropped(annotation, window, scale, mirror):
+    return annotation.warp(*crop(window, scale, mirror))
+
+
+@settings(derandomize=True, deadline=None)
+@given(people=poses())
+def test_any_skeleton_mirrored_twice_is_as_before(people):
+    once = people.warp(MIRROR, SIZE)
+    order = people.skeleton.mirrored()
+    assert once.visibility.tolist() == people.visibility[:, order].tolist()
+    assert once.point_scores.tolist() == people.point_scores[:, order].tolist()
+    assert content(once.warp(MIRROR, SIZE)) == content(people)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(people=poses(), window=windows(), scale=st.sampled_from([0.5, 1.0, 4.0]), mirror=st.booleans())
+def test_points_are_where_the_crop_says_or_nowhere(people, window, scale, mirror):
+    moved = cropped(people, window, scale, mirror)
+    left, top, right, bottom = window
+    for row, points, visibility, scores in zip(
+        moved.ids, moved.points, moved.visibility, moved.point_scores, strict=True
+    ):
+        for place, source in enumerate(people.skeleton.mirrored() if mirror else range(len(people.skeleton))):
+            x, y = people.points[row, source]
+            inside = left <= x <= right and top <= y <= bottom
+            at = [scale * (right - x if mirror else x - left), scale * (y - top)]
+            assert points[place].tolist() == (at if inside else [0, 0])
+            assert visibility[place] == (people.visibility[row, source] if inside else 0)
+            assert scores[place] == people.point_scores[row, source]
+
+
+PARTS = np.array([[0.01, 0.05], [0.2, 1], [5, 8], [10, 60], [10, 200]])  # distance from the object's centre, radius
+
+
+def star(rng, centre, radius):
+    """A polygon (P, 2) that does not cross itself, with 4 to 8 corners about a centre."""
+    count = rng.integers(4, 9)
+    angles = 2 * np.pi * (np.arange(count) + rng.uniform(0, 0.8, count)) / count
+    return centre + radius * rng.uniform(0.2, 1, (count, 1)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+@st.composite
+def outlined(draw):
+    """A window, and objects of up to 3 parts: tiny and large, overlapping, crossing the border of the window or
+    touching it from within or without."""
+    window, rng = draw(windows()), np.random.default_rng(draw(st.integers(0, 9999)))
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        centre = rng.uniform(0, 1, 2) * SIZE
+        if (axis := rng.integers(3)) < 2:
+            centre[axis] = window[axis + 2 * rng.integers(2)]
+        one = [star(rng, centre + rng.normal(0, far), r) for far, r in rng.choice(PARTS, draw(st.integers(1, 3)))]
+        parts.append(tuple(np.round(part) if rng.uniform() < 0.3 else part for part in one))
+    bounds = [np.concatenate([f(np.concatenate(one), axis=0) for f in (np.min, np.max)]) for one in parts]
+    return window, Polygons(np.array(bounds), ("x",) * len(parts), parts=tuple(parts))
+
+
+def spans(part, y):
+    """Where a horizontal line is inside a polygon, by the even-odd rule: pairs of x in order."""
+    x0, y0, x1, y1 = *part.T, *np.roll(part, -1, axis=0).T
+    hit = (y0 <= y) != (y1 <= y)
+    crossings = np.sort((x0 + (y - y0) * (x1 - x0) / np.where(hit, y1 - y0, 1))[hit])
+    return crossings.reshape(-1, 2).tolist()
+
+
+def union_area(parts, window, lines=200):
+    """Area of a window that any of the parts covers, from `lines` horizontal lines across it."""
+    left, top, right, bottom = window
+    step, covered = (bottom - top) / lines, 0.0
+    for y in top + step * (np.arange(lines) + 0.5 / np.sqrt(3)):
+        end = left
+        for begin, stop in sorted(span for part in parts for span in spans(part, y)):
+            begin, stop = max(begin, end), min(stop, right)
+            covered += max(stop - begin, 0.0)
+            end = max(end, stop)
+    return covered * step
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(seen=outlined(), scale=st.sampled_from([0.5, 1.0, 4.0]), mirror=st.booleans())
+def test_outlines_stay_in_the_frame_and_cover_what_they_covered(seen, scale, mirror):
+    window, objects = seen
+    moved = cropped(objects, window, scale, mirror)
+    width, height = crop(window, scale, mirror)[1]
+    after = dict(zip(moved.ids.tolist(), moved.parts, strict=True))
+    for row, parts in enumerate(objects.parts):
+        left = after.get(row, ())
+        assert all(len(part) >= 3 for part in left)
+        corners = np.concatenate([*left, np.zeros((1, 2))])
+        assert corners.min() >= -1e-9 and (corners <= np.array([width, height]) + 1e-9).all()
+        wanted = union_area(parts, window) * scale**2
+        assert union_area(left, (0.0, 0.0, width, height)) == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+
+
+def area(part):
+    """Gauss's formula: signed, so that it adds up for outlines that cross themselves too."""
+    x, y = part.T
+    return (x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+@settings(derandomize=True, deadline=None)
+@given(seen=outlined())
+def test_two_halves_of_a_window_share_its_outlines(seen):
+    """An exact check: whatever is cut, nothing is lost and nothing gained."""
+    window, objects = seen
+    left, top, right, bottom = window
+    middle = (left + right) / 2
+    for row in range(len(objects)):
+        one = objects.take([row])
+        sums = [
+            sum(area(part) for parts in cropped(one, part_of, 1.0, False).parts for part in parts)
+            for part_of in (window, (left, top, middle, bottom), (middle, top, right, bottom))
+        ]
+        assert sums[0] == pytest.approx(sums[1] + sums[2], rel=1e-9, abs=1e-6)
+
+
+def test_answerable_is_what_a_perfect_answer_holds():
+    assert boxes().answerable().ids.tolist() == [7] == polygons().answerable().ids.tolist()  # the other is a crowd
+    people = replace(keypoints(), crowd=np.array([False, False]))
+    assert people.answerable().ids.tolist() == [7, 9]
+    hidden = replace(people, visibility=np.array([[0, 0, 0], [0, 1, 0]]))
+    assert hidden.answerable().ids.tolist() == [9]  # nobody can say where the points of the other are
+    assert keypoints().answerable().ids.tolist() == [7]
+    captions, labels = EVERY[3](), EVERY[4]()
+    assert captions.answerable() is captions and labels.answerable() is labels
 
 
 def test_words_have_no_place():

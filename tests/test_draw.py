@@ -6,6 +6,7 @@ from PIL import Image
 
 from multitask.annotations import Boxes, Captions, Keypoints, Labels, Polygons
 from multitask.draw import PALETTE, SMALLEST_SIDE, Picture, colour_of, draw, save_png
+from multitask.skeleton import Skeleton
 
 GREY = 128
 HIGH, WIDE = 600, 800  # large enough not to be enlarged
@@ -82,11 +83,32 @@ def test_a_polygon_is_filled_lightly():
 def test_a_skeleton_joins_the_points_that_are_visible():
     before = canvas()
     points = np.array([[[100.0, 100], [300, 100], [300, 400], [0, 0]]])
-    one = Keypoints(np.array([[90.0, 90, 310, 410]]), ("x",), points=points, visibility=np.array([[2, 1, 2, 0]]))
-    found = changed(draw(before, [one], ((0, 1), (1, 2), (2, 3))), before)
+    skeleton = Skeleton(names=tuple("abcd"), edges=((0, 1), (1, 2), (2, 3)))
+    box, visibility = np.array([[90.0, 90, 310, 410]]), np.array([[2, 1, 2, 0]])
+    one = Keypoints(box, ("x",), points=points, visibility=visibility, skeleton=skeleton)
+    found = changed(draw(before, [one]), before)
     assert found[100, 100] and found[100, 300] and found[400, 300]  # the points
     assert found[100, 200] and found[250, 300]  # what joins them
     assert not found[:20, :20].any() and not found[200, 150]  # the hidden one, and the edge to it
+
+
+def test_each_kind_of_thing_is_joined_by_its_own_skeleton():
+    before, box, seen = canvas(), np.array([[90.0, 90, 310, 410]]), np.array([[2, 2, 2]])
+    points = np.array([[[100.0, 100], [300, 100], [300, 400]]])
+    things = [
+        Keypoints(box, ("x",), points=at, visibility=seen, skeleton=Skeleton(names=tuple("abc"), edges=edges))
+        for at, edges in ((points, ((0, 1),)), (points + 100, ((1, 2),)))
+    ]
+    found = changed(draw(before, things), before)
+    assert found[100, 200] and not found[250, 300]
+    assert found[350, 400] and not found[200, 250]
+
+
+def test_points_without_a_skeleton_are_dots():
+    before, points = canvas(), np.array([[[100.0, 100], [300, 100]]])
+    box = np.array([[90.0, 90, 310, 410]])
+    found = changed(draw(before, [Keypoints(box, ("x",), points=points, visibility=np.array([[2, 2]]))]), before)
+    assert found[100, 100] and found[100, 300] and not found[100, 200]
 
 
 def test_a_small_image_is_enlarged_and_coordinates_with_it():

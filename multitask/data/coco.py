@@ -17,18 +17,13 @@ from pycocotools import mask as coco_mask
 from ..annotations import Annotation, Boxes, Captions, Keypoints, Polygons
 from ..errors import DataError
 from ..example import Example
+from ..skeleton import COCO_PERSON, Skeleton
 from ..task import DatasetInfo
 from .checks import Fault, Unusable
 from .coco_files import choose_files, choose_split, find_images, find_root
 from .coco_reader import CocoImage, CocoObject, Reader
 from .images import read_image
 from .paths import file_problem
-
-# Of COCO's 17 points, from its evaluation.
-COCO_SIGMAS = tuple(s / 1000 for s in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89))
-COCO_POINTS = ("nose", *(f"{side}_{part}" for part in (
-    "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")))  # fmt: skip
-SIGMA = 0.05  # of any other point
 
 
 def open_coco(path: str, split: str | None, *, role: str, size: int | None = None) -> CocoDataset:
@@ -59,15 +54,20 @@ def _present(images: list[CocoImage], folder: Path, root: Path, faults: list[Fau
 
 
 def _info(root: Path, reader: Reader) -> DatasetInfo:
+    categories = tuple(sorted(reader.categories.values(), key=lambda category: category.id))
+    return DatasetInfo(root.resolve().name, categories, _skeleton(reader))
+
+
+def _skeleton(reader: Reader) -> Skeleton:
+    """COCO files name points and edges; partners are told by `left` and `right` in their names."""
     names = reader.keypoint_names
     partner = {name: name.replace("left", "right") for name in names if "left" in name}
-    return DatasetInfo(
-        name=root.resolve().name,
-        categories=tuple(sorted(reader.categories.values(), key=lambda category: category.id)),
-        keypoint_names=names,
-        skeleton=reader.skeleton,
+    return Skeleton(
+        names=names,
+        edges=reader.edges,
         flip_pairs=tuple((names.index(a), names.index(b)) for a, b in partner.items() if b in names),
-        sigmas=COCO_SIGMAS if names == COCO_POINTS else (SIGMA,) * len(names),
+        sigmas=COCO_PERSON.sigmas if names == COCO_PERSON.names else (),
+        categories=tuple(reader.categories[number].name for number in sorted(reader.posed)),
     )
 
 
@@ -104,12 +104,12 @@ class CocoDataset:
             masks = tuple(None if one.mask is None else _pack(one.mask) for one in objects)
             return Polygons(**common, parts=tuple(one.parts for one in objects), masks=masks)
         points = [one.points for one in objects if one.points is not None]
-        count = len(self.info.keypoint_names)
+        count = len(self.info.skeleton)
         return Keypoints(
             **common,
             points=np.array([xy for xy, _ in points], dtype=np.float64).reshape(-1, count, 2),
             visibility=np.array([seen for _, seen in points], dtype=np.int64).reshape(-1, count),
-            flip_pairs=self.info.flip_pairs,
+            skeleton=self.info.skeleton,
         )
 
 

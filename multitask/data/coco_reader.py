@@ -55,7 +55,8 @@ class Reader:
     images: dict[int | str, CocoImage] = field(default_factory=dict)
     categories: dict[int, Category] = field(default_factory=dict)
     keypoint_names: tuple[str, ...] = ()
-    skeleton: tuple[tuple[int, int], ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()
+    posed: set[int] = field(default_factory=set)  # categories with these points
     faults: list[Fault] = field(default_factory=list)
     _file: str = ""
     _listed: dict[int | str, CocoImage] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class Reader:
                 if source.kind == "keypoints" and item.get("keypoints"):
                     self._pose(item, source, note)
                     posed.add(category.id)
+                    self.posed.add(category.id)
             except Unusable as error:
                 note(error, "skipped")
         return found, posed
@@ -131,7 +133,7 @@ class Reader:
             raise DataError(f"{source.path}: categories with different keypoints; keep those of one in the file")
         self.keypoint_names = names
         try:
-            self.skeleton = checks.skeleton(item.get("skeleton") or [], len(names))
+            self.edges = checks.skeleton(item.get("skeleton") or [], len(names))
         except Unusable as error:
             note(error, "left out")
 

@@ -1,7 +1,7 @@
 """Training batches: every task in every step, each batch a pure function of (seed, tasks, epoch, step).
 
-Tasks that look at the whole image with the same augmentation, and are annotated on the same images, share one batch
-of images and so one pass of the encoder.
+Tasks that are annotated on the same images read them together. Those that look at whole images and vary them alike
+share one batch of views, and so one pass of the encoder.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .transforms import colour_jitter, place
 
 log = logging.getLogger(__name__)
 TRIES = 10  # unreadable images in a row before a run gives up
+SAMPLE, ENOUGH = 500, 0.25  # images tried, and the share of them that must have something to look at
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Sequences:
 
 @dataclass
 class Batch:
-    """Images of one group of tasks and what each task should write about them."""
+    """Views of one look, and what each of its tasks should write about them."""
 
     images: Tensor  # (B, 3, S, S) uint8
     extent: Tensor  # (B, 2) float32, (height, width) of the picture in the input
@@ -56,21 +57,36 @@ class Batch:
         return Batch(self.images.to(device), self.extent.to(device), sequences, self.files)
 
 
+Look = tuple[Task, ...]  # tasks that share a batch of views: all of whole images varied alike, or one with own views
+
+
 @dataclass(frozen=True)
 class Group:
-    """Tasks that share their images, and the positions in the data set of the images that all are annotated on."""
+    """Looks at the same images, whose positions in the data set are `positions`; each image is read once for all."""
 
-    tasks: tuple[Task, ...]
+    looks: tuple[Look, ...]
     positions: NDArray[np.int64]
 
     @property
     def name(self) -> str:
-        return "+".join(task.name for task in self.tasks)
+        return "+".join(task.name for look in self.looks for task in look)
 
-    @property
-    def kinds(self) -> set[str]:
-        """What the tasks read: other annotations need not be moved."""
-        return {kind for task in self.tasks for kind in task.kinds}
+
+class Draft:
+    """A batch being filled, view by view."""
+
+    def __init__(self, look: Look) -> None:
+        self.kinds = {kind for task in look for kind in task.kinds}  # other annotations need not be moved
+        self.images: list[Tensor] = []
+        self.extents: list[tuple[float, float]] = []
+        self.files: list[str] = []
+        self.targets: dict[str, list[tuple[int, Target]]] = {task.name: [] for task in look}
+
+    def finished(self, vocab: Vocabulary, side: int) -> Batch:
+        """The batch; without images where none of them had anything to look at."""
+        sequences = {name: collate(found, vocab) for name, found in self.targets.items()}
+        images = torch.stack(self.images) if self.images else torch.zeros(0, 3, side, side, dtype=torch.uint8)
+        return Batch(images, torch.tensor(self.extents).reshape(-1, 2), sequences, self.files)
 
 
 def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequences:
@@ -89,28 +105,51 @@ def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequenc
 
 
 def group_tasks(tasks: Iterable[Task], dataset: Dataset) -> list[Group]:
-    """Which tasks share images. Raises DataError when no image is annotated for a task."""
-    shared: dict[object, list[Task]] = {}
-    positions: dict[object, NDArray[np.int64]] = {}
+    """Which tasks share images, and which of these share views. Raises DataError when no image fits a task."""
+    shared: dict[bytes, dict[object, list[Task]]] = {}
     for task in tasks:
-        own = _annotated(task, dataset)
-        whole_image = type(task).views is Task.views
-        key = (task.augment, own.tobytes()) if whole_image else task.name
-        shared.setdefault(key, []).append(task)
-        positions[key] = own
-    return [Group(tuple(members), positions[key]) for key, members in shared.items()]
+        key = task.augment if _sees_whole_images(task) else task.name
+        shared.setdefault(_annotated(task, dataset).tobytes(), {}).setdefault(key, []).append(task)
+    groups = [
+        Group(tuple(map(tuple, looks.values())), np.frombuffer(positions, dtype=np.int64))
+        for positions, looks in shared.items()
+    ]
+    return [_worth_reading(group, dataset) for group in groups]
+
+
+def _sees_whole_images(task: Task) -> bool:
+    return type(task).views is Task.views
 
 
 def _annotated(task: Task, dataset: Dataset) -> NDArray[np.int64]:
     found = [i for i in range(len(dataset)) if set(task.kinds) <= dataset.kinds(i)]
-    if type(task).views is not Task.views:
-        found = [i for i in found if task.views(dataset[i].annotations)]
     if not found:
-        wanted = " and ".join(task.kinds)
-        raise DataError(
-            f"{dataset.info.name}: no image is annotated with {wanted}, which task '{task.name}' learns from"
-        )
+        raise _nothing_for([task], dataset)
     return np.array(found, dtype=np.int64)
+
+
+def _worth_reading(group: Group, dataset: Dataset) -> Group:
+    """Where tasks look at parts of images alone, and few images have any, the others are left out."""
+    tasks = [task for look in group.looks for task in look]
+    if any(map(_sees_whole_images, tasks)):
+        return group
+
+    def seen(positions: NDArray[np.int64]) -> list[bool]:
+        return [any(task.views(dataset[int(i)].annotations) for task in tasks) for i in positions]
+
+    every = len(group.positions) // SAMPLE
+    if every > 1 and np.mean(seen(group.positions[::every])) >= ENOUGH:
+        return group  # to look through all would take minutes where scenes are drawn on the fly
+    fitting = group.positions[seen(group.positions)]
+    if not len(fitting):
+        raise _nothing_for(tasks, dataset)
+    return Group(group.looks, fitting)
+
+
+def _nothing_for(tasks: Sequence[Task], dataset: Dataset) -> DataError:
+    wanted = " and ".join(dict.fromkeys(kind for task in tasks for kind in task.kinds))
+    names = " and ".join(f"'{task.name}'" for task in tasks)
+    return DataError(f"{dataset.info.name}: no image is annotated with {wanted}, which task {names} learns from")
 
 
 class Mixture(torch.utils.data.Dataset[list[Batch]]):
@@ -123,31 +162,31 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
         self.side, self.batch_size, self.seed = side, batch_size, seed
 
     def __getitem__(self, step: int) -> list[Batch]:
-        return [self._batch(group, step) for group in self.groups]
+        return [batch for group in self.groups for batch in self._batches(group, step)]
 
-    def _batch(self, group: Group, step: int) -> Batch:
-        images: list[Tensor] = []
-        extents: list[tuple[float, float]] = []
-        files: list[str] = []
-        targets: dict[str, list[tuple[int, Target]]] = {task.name: [] for task in group.tasks}
+    def _batches(self, group: Group, step: int) -> list[Batch]:
+        drafts = [Draft(look) for look in group.looks]
         for position in range(step * self.batch_size, (step + 1) * self.batch_size):
             epoch, place_in_epoch = divmod(position, len(group.positions))
             rng = np.random.default_rng([self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch])
             example, pixels = self._readable(group, epoch, place_in_epoch)
-            for view in group.tasks[0].views(example.annotations, rng):
-                seen = example.only(group.kinds, view.annotations)
-                placement = place(example.size, self.side, view.region_xyxy, group.tasks[0].augment, rng)
-                moved = seen.warp(placement.matrix, placement.size)
-                for task in group.tasks:
-                    targets[task.name] += [(len(images), t) for t in _checked(task, moved, self.vocab, rng)]
-                jitter = partial(colour_jitter, strength=group.tasks[0].augment.colour, rng=rng)
-                images.append(placement.render(pixels, jitter))
-                extents.append((placement.size[1], placement.size[0]))
-                files.append(example.file)
-        sequences = {name: collate(found, self.vocab) for name, found in targets.items()}
-        nothing = torch.zeros(0, 3, self.side, self.side, dtype=torch.uint8)  # no task found anything to look at
-        stacked = torch.stack(images) if images else nothing
-        return Batch(stacked, torch.tensor(extents).reshape(-1, 2), sequences, files)
+            for look, draft in zip(group.looks, drafts, strict=True):
+                self._look(look, example, pixels, rng, draft)
+        return [draft.finished(self.vocab, self.side) for draft in drafts]
+
+    def _look(
+        self, look: Look, example: Example, pixels: NDArray[np.uint8], rng: np.random.Generator, draft: Draft
+    ) -> None:
+        """Add the views of one image, and what each task should write about them."""
+        augment = look[0].augment
+        for view in look[0].views(example.annotations, rng):
+            placement = place(example.size, self.side, view.region_xyxy, augment, rng)
+            moved = example.only(draft.kinds, view.annotations).warp(placement.matrix, placement.size)
+            for task in look:
+                draft.targets[task.name] += [(len(draft.images), t) for t in _checked(task, moved, self.vocab, rng)]
+            draft.images.append(placement.render(pixels, partial(colour_jitter, strength=augment.colour, rng=rng)))
+            draft.extents.append((placement.size[1], placement.size[0]))
+            draft.files.append(example.file)
 
     def _readable(self, group: Group, epoch: int, place_in_epoch: int) -> tuple[Example, NDArray[np.uint8]]:
         """The example at this place of the epoch; one that cannot be read is named, and the next takes its place."""

@@ -20,6 +20,7 @@ from ..annotations import Annotation, Boxes, Captions, Keypoints, Polygons
 from ..errors import UsageError, nearest
 from ..example import Example
 from ..geometry import FloatArray, clip_polygon
+from ..skeleton import Skeleton
 from ..task import Category, DatasetInfo
 from .checks import Fault
 from .outlines import area, figure, fill, solid
@@ -40,14 +41,16 @@ COLOURS = {
 POINTS = (
     "head", "neck", "hip", "left_elbow", "right_elbow", "left_hand", "right_hand", "left_foot", "right_foot",
 )  # fmt: skip
-FLIP_PAIRS = ((3, 4), (5, 6), (7, 8))
 INFO = DatasetInfo(
     name="shapes",
     categories=tuple(Category(i, name) for i, name in enumerate(NAMES, 1)),
-    keypoint_names=POINTS,
-    skeleton=((0, 1), (1, 2), (1, 3), (3, 5), (1, 4), (4, 6), (2, 7), (2, 8)),
-    flip_pairs=FLIP_PAIRS,
-    sigmas=(0.08,) * len(POINTS),
+    skeleton=Skeleton(
+        names=POINTS,
+        edges=((0, 1), (1, 2), (1, 3), (3, 5), (1, 4), (4, 6), (2, 7), (2, 8)),
+        flip_pairs=((3, 4), (5, 6), (7, 8)),
+        sigmas=(0.08,) * len(POINTS),
+        categories=("figure",),
+    ),
 )
 KINDS = frozenset({"boxes", "polygons", "keypoints", "captions"})
 MOST = 6  # objects in a scene
@@ -183,7 +186,7 @@ def _annotate(things: list[_Thing], first_id: int) -> dict[str, Annotation]:
             labels=("figure",) * len(figures),
             points=np.where(visibility[..., None] > 0, points, 0.0),
             visibility=visibility,
-            flip_pairs=FLIP_PAIRS,
+            skeleton=INFO.skeleton,
             **{name: values[figures] for name, values in common.items()},
         ),
         "captions": Captions((caption(names, colours, left.tolist()),)),

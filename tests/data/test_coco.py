@@ -12,9 +12,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from multitask.annotations import Boxes, Captions, Keypoints, Polygons
-from multitask.data.coco import COCO_POINTS, COCO_SIGMAS, CocoDataset, open_coco
+from multitask.data.coco import CocoDataset, open_coco
 from multitask.data.dataset import captions, open_dataset
 from multitask.errors import DataError, UsageError
+from multitask.skeleton import COCO_PERSON, Skeleton
 
 from .coco_folder import POINTS, good, write
 
@@ -84,20 +85,40 @@ def test_keypoints(tmp_path: Path) -> None:
     np.testing.assert_array_equal(people.points, [[[22, 6], [20, 12], [0, 0]]])
     assert people.visibility.tolist() == [[2, 1, 0]]
     assert people.ids.tolist() == [12]
-    assert dataset.info.keypoint_names == tuple(POINTS)
-    assert dataset.info.skeleton == ((0, 1), (0, 2))
-    assert dataset.info.flip_pairs == people.flip_pairs == ((1, 2),)
-    assert dataset.info.sigmas == (0.05,) * 3
+    np.testing.assert_array_equal(people.point_scores, [[1, 1, 1]])
+    assert people.skeleton == dataset.info.skeleton
+    assert dataset.info.skeleton == Skeleton(
+        names=tuple(POINTS),
+        edges=((0, 1), (0, 2)),
+        flip_pairs=((1, 2),),
+        sigmas=(0.05,) * 3,
+        categories=("person",),
+    )
 
 
 def test_cocos_own_points_have_cocos_sigmas(tmp_path: Path) -> None:
     files = {"person_keypoints": good()["person_keypoints"]}
-    files["person_keypoints"]["categories"][0] |= {"keypoints": list(COCO_POINTS), "skeleton": []}
+    edges = [[a + 1, b + 1] for a, b in COCO_PERSON.edges]
+    files["person_keypoints"]["categories"][0] |= {"keypoints": list(COCO_PERSON.names), "skeleton": edges}
     files["person_keypoints"]["annotations"][0]["keypoints"] = [1, 1, 2] * 17
-    info = opened(write(tmp_path, files)).info
-    assert info.sigmas == COCO_SIGMAS
-    assert len(info.flip_pairs) == 8
-    assert (info.sigmas[0], info.sigmas[16]) == (0.026, 0.089)
+    assert opened(write(tmp_path, files)).info.skeleton == COCO_PERSON
+
+
+def test_the_skeleton_names_the_categories_that_have_its_points(tmp_path: Path) -> None:
+    files = {"person_keypoints": good()["person_keypoints"]}
+    person = files["person_keypoints"]["categories"][0]
+    files["person_keypoints"]["categories"] = [{**person, "id": 9, "name": "ape"}, {"id": 7, "name": "kite"}, person]
+    one = files["person_keypoints"]["annotations"][0]
+    files["person_keypoints"]["annotations"] += [{**one, "id": 20 + key, "category_id": key} for key in (7, 9)]
+    dataset = opened(write(tmp_path, files))
+    assert dataset.faults == []
+    assert dataset.info.skeleton.categories == ("person", "ape")  # in the order of their ids
+    assert dataset[0].annotations["keypoints"].labels == ("person", "ape")  # the kite's points mean nothing
+    assert dataset[0].annotations["boxes"].labels == ("person", "kite", "ape")
+
+
+def test_without_named_points_the_skeleton_is_empty(tmp_path: Path) -> None:
+    assert opened(write(tmp_path, {"instances": good()["instances"]})).info.skeleton == Skeleton()
 
 
 @pytest.mark.parametrize(

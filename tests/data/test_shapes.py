@@ -12,7 +12,7 @@ from multitask.annotations import Boxes, Captions, Keypoints, Polygons
 from multitask.data import outlines
 from multitask.data.dataset import captions, open_dataset
 from multitask.data.outlines import area, figure, fill, solid
-from multitask.data.shapes import COLOURS, NAMES, SIDE, VISIBLE, ShapesDataset, _compose, caption
+from multitask.data.shapes import COLOURS, NAMES, POINTS, SIDE, VISIBLE, ShapesDataset, _compose, caption
 from multitask.errors import UsageError
 from multitask.example import Example
 
@@ -36,6 +36,16 @@ def told(example: Example) -> str:
     return json.dumps({kind: example.annotations[kind].to_json() for kind in sorted(example.annotations)})
 
 
+def told_as_in_version_1(example: Example) -> str:
+    """The scene in the JSON that `FROZEN` was made from, which listed the points of an object without their names."""
+    kinds = {kind: example.annotations[kind].to_json() for kind in sorted(example.annotations)}
+    for one in kinds["keypoints"]:
+        points = one.pop("points")
+        assert [(p["name"], p["score"]) for p in points] == [(name, 1.0) for name in POINTS]
+        one |= {"points_xy": [p["xy"] for p in points], "visibility": [p["visibility"] for p in points]}
+    return json.dumps(kinds)
+
+
 def scenes(count: int = 300) -> list[Example]:
     dataset = ShapesDataset("train", count)
     return [dataset[i] for i in range(count)]
@@ -52,7 +62,7 @@ def test_the_first_scenes_are_those_of_version_1(split: str) -> None:
     images, words = hashlib.sha256(), hashlib.sha256()
     for example in map(ShapesDataset(split, 20).__getitem__, range(20)):
         images.update(example.load().tobytes())
-        words.update(told(example).encode())
+        words.update(told_as_in_version_1(example).encode())
     assert (images.hexdigest(), words.hexdigest()) == FROZEN[split]
 
 
@@ -173,6 +183,7 @@ def test_keypoints_belong_to_the_figures() -> None:
         figures = [i for i, label in enumerate(boxes.labels) if label == "figure"]
         assert people.ids.tolist() == boxes.ids[figures].tolist()
         assert people.points.shape == (len(figures), 9, 2)
+        assert people.skeleton == ShapesDataset.info.skeleton and people.skeleton.categories == ("figure",)
         states |= set(people.visibility.ravel().tolist())
         for points, visibility, xyxy in zip(people.points, people.visibility, people.xyxy, strict=True):
             assert (points[visibility == 0] == 0).all()
@@ -183,8 +194,10 @@ def test_keypoints_belong_to_the_figures() -> None:
 
 def test_left_is_the_figures_own_left() -> None:
     (_, points) = figure(np.random.default_rng(8))
-    names = ShapesDataset.info.keypoint_names
-    for a, b in ShapesDataset.info.flip_pairs:
+    skeleton = ShapesDataset.info.skeleton
+    names = skeleton.names
+    assert len(skeleton.flip_pairs) == 3
+    for a, b in skeleton.flip_pairs:
         assert (names[a].split("_")[0], names[b].split("_")[0]) == ("left", "right")
         assert points[a, 0] > points[b, 0]  # it faces the viewer
 

@@ -10,6 +10,7 @@ from multitask.annotations import Boxes, Keypoints, Polygons
 from multitask.data.transforms import PAD, colour_jitter, place
 from multitask.example import Example
 from multitask.geometry import move
+from multitask.skeleton import Skeleton
 from multitask.task import Augment
 
 sizes = st.tuples(st.integers(8, 90), st.integers(8, 90))
@@ -162,7 +163,11 @@ def test_annotations_move_with_the_pixels(size, block_at, augment, seed):
         "boxes": Boxes(xyxy, ("x",)),
         "polygons": Polygons(xyxy, ("x",), parts=((outline,),)),
         "keypoints": Keypoints(
-            xyxy, ("x",), points=outline[None, [0, 2]], visibility=np.array([[2, 2]]), flip_pairs=((0, 1),)
+            xyxy,
+            ("x",),
+            points=outline[None, [0, 2]],
+            visibility=np.array([[2, 2]]),
+            skeleton=Skeleton(names=("left", "right"), flip_pairs=((0, 1),)),
         ),
     }
     example = Example(0, "x", size, annotations, lambda: block(size, box))
