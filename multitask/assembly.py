@@ -49,17 +49,28 @@ def make_tasks(config: Config) -> dict[str, Task]:
         name: cls(parse_options(cls.Options, config.tasks[name], f"tasks.{name}")) for name, cls in classes.items()
     }
     for task in tasks.values():
-        _check_requirements(task, tasks)
+        _check_circles(task, tasks)
     return tasks
 
 
-def _check_requirements(task: Task, tasks: dict[str, Task], asking: tuple[str, ...] = ()) -> None:
+def _check_circles(task: Task, tasks: dict[str, Task], asking: tuple[str, ...] = ()) -> None:
     if task.name in asking:
         raise UsageError(f"tasks ask about each other in a circle: {' -> '.join((*asking, task.name))}")
     for required in task.requires:
-        if required not in tasks:
-            raise UsageError(f"task '{task.name}' asks about the answers of '{required}': add it to --tasks")
-        _check_requirements(tasks[required], tasks, (*asking, task.name))
+        if required in tasks:  # else somebody must give what the task asks about
+            _check_circles(tasks[required], tasks, (*asking, task.name))
+
+
+def fitted(config: Config, dataset: Dataset) -> Config:
+    """The config of a new model, where tasks have taken from the data set what only it knows."""
+    tasks = {}
+    for name, task in make_tasks(config).items():
+        options = task.fitted(dataset.info)
+        new = {
+            k: v for k, v in options.model_dump(mode="json").items() if getattr(options, k) != getattr(task.options, k)
+        }
+        tasks[name] = {**config.tasks[name], **new}
+    return config.model_copy(update={"tasks": tasks})
 
 
 def make_vocabulary(config: Config, tasks: dict[str, Task], dataset: Dataset) -> Vocabulary:

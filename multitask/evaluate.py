@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .annotations import Annotation, Boxes, Labels
-from .assembly import make_tasks, make_vocabulary, open_run, open_split, with_data
+import numpy as np
+
+from .annotations import Boxes, Labels
+from .assembly import fitted, make_tasks, make_vocabulary, open_run, open_split, with_data
 from .config import Config
 from .data.dataset import Dataset
 from .data.transforms import place
@@ -31,10 +33,13 @@ def evaluate(
     names: Sequence[str],
     batch_size: int = 16,
     progress: Progress | None = None,
+    oracle: bool = False,
 ) -> Scores:
     """Score the tasks `names` on every image that is annotated for them, asking for the data set's own categories.
 
-    An image that cannot be read is named in the log and left out. Raises DataError when no image is annotated.
+    A task that asks about the answers of another one gets those, or with `oracle` the true objects: their boxes and
+    categories. So it does where the model lacks that other task. An image that cannot be read is named in the log and
+    left out. Raises DataError when no image is annotated.
     """
     tasks = {name: predictor.tasks[name] for name in names}
     metrics = {name: task.metric(dataset.info) for name, task in tasks.items()}
@@ -42,9 +47,11 @@ def evaluate(
     asked: Annotations = (
         {"labels": Labels(tuple(c.name for c in dataset.info.categories))} if dataset.info.categories else {}
     )
+    oracle = oracle or lacks_required(tasks, predictor.tasks)
     for begin in range(0, len(positions), batch_size):
         examples = list(_readable(dataset, positions[begin : begin + batch_size]))
-        answers = predictor.predict(examples, names, [asked] * len(examples)) if examples else []
+        given = [{**asked, **(_true_objects(example) if oracle else {})} for example in examples]
+        answers = predictor.predict(examples, names, given) if examples else []
         for example, answer in zip(examples, answers, strict=True):
             for name in _asked(tasks, example):
                 metrics[name].update(answer[name], example)
@@ -53,9 +60,20 @@ def evaluate(
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
+def lacks_required(tasks: Mapping[str, Task], known: Mapping[str, Task]) -> bool:
+    """Whether some of `tasks` ask about the answers of a task that is not `known`."""
+    return any(required not in known for task in tasks.values() for required in task.requires)
+
+
+def _true_objects(example: Example) -> Annotations:
+    """The objects of an image, to be asked about."""
+    nothing: Annotations = {"boxes": Boxes(np.zeros((0, 4)), ())}
+    return {**nothing, **{kind: a for kind, a in example.annotations.items() if isinstance(a, Boxes)}}
+
+
 def score_run(
     model: str | None, data: str | None, split: str | None, names: Sequence[str] | None, device: str, batch_size: int,
-    progress: Progress | None = None,
+    progress: Progress | None = None, oracle: bool = False,
 ) -> dict[str, Scores]:  # fmt: skip
     """Scores of a run on the data it was trained for, or on `data`; under a title. Raises as `open_run`."""
     run = open_run(model, names or ())
@@ -67,13 +85,15 @@ def score_run(
     for name in chosen:
         predictor.task(name)
     dataset = open_split(config, "val", split)
-    scores = evaluate(predictor, dataset, chosen, batch_size, progress)
-    return {f"{run.folder} on {dataset.info.name} {dataset.split}": scores}
+    scores = evaluate(predictor, dataset, chosen, batch_size, progress, oracle)
+    oracle = oracle or lacks_required({name: run.tasks[name] for name in chosen}, run.tasks)
+    return {f"{run.folder} on {dataset.info.name} {dataset.split}{', true boxes given' * oracle}": scores}
 
 
 def score_truth(config: Config, split: str | None) -> dict[str, Scores]:
     """What the ground truth itself would score: fed back directly, and through tokens. No model is needed."""
-    tasks, dataset = make_tasks(config), open_split(config, "val", split)
+    dataset = open_split(config, "val", split)
+    tasks = make_tasks(fitted(config, dataset))
     vocab = make_vocabulary(config, tasks, dataset)
     side = config.model.image_size
     return {
@@ -92,7 +112,7 @@ def self_test(
         for name, task in _asked(tasks, example).items():
             answer = round_trip(task, example, vocab, side)
             if not through_tokens:
-                answer = {**answer, **{kind: _as_answer(a) for kind, a in example.annotations.items()}}
+                answer = {**answer, **{kind: a.answerable() for kind, a in example.annotations.items()}}
             metrics[name].update(Prediction(example.id, example.file, example.size, answer), example)
     return {name: metric.compute() for name, metric in metrics.items()}
 
@@ -120,11 +140,6 @@ def as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: as_json(v) for key, v in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_answer(annotation: Annotation) -> Annotation:
-    """Crowds are ignored regions, not answers."""
-    return annotation.take(~annotation.crowd) if isinstance(annotation, Boxes) else annotation
 
 
 def _annotated(dataset: Dataset, tasks: Mapping[str, Task]) -> list[int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .annotations import Annotation
+from .annotations import Annotation, Boxes
 from .data.transforms import Placement, Region, place
 from .errors import UsageError
 from .example import Example, Prediction
@@ -17,9 +18,11 @@ from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
 from .model.generation import Request, generate
 from .sequence.vocabulary import Vocabulary
-from .task import Annotations, Query, Task
+from .task import Annotations, Decoded, Query, Task
 
 Answers = dict[str, Prediction]  # by task
+MOST_VIEWS = 64  # encoded in one pass
+MOST_ROWS = 256  # sequences decoded together: each keeps its keys and values in memory
 
 
 @dataclass
@@ -42,7 +45,10 @@ class Question:
 
 
 class Predictor:
-    """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, for tests and benchmarks."""
+    """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, for tests and benchmarks.
+
+    `floor`: answers with a lower score are not asked about by other tasks.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class Predictor:
     ) -> None:
         self.model, self.vocab, self.tasks = model, vocab, dict(tasks)
         self.side, self.device, self.seed = side, device, seed
+        self.floor = 0.0
         self.encoder_passes = self.encoded_views = 0
 
     @torch.inference_mode()
@@ -96,10 +103,10 @@ class Predictor:
         """The task of this name. Raises UsageError when the model was not trained on it."""
         if name not in self.tasks:
             there = ", ".join(self.tasks)
-            why = (
-                f"task '{asked_by.name}' asks about the answers of '{name}'" if asked_by else f"task '{name}' was asked"
-            )
-            raise UsageError(f"{why}, which this model was not trained on; it knows: {there}")
+            if asked_by:
+                why = f"task '{asked_by.name}' asks about the answers of '{name}'"
+                raise UsageError(f"{why}, which this model was not trained on: give it boxes; it knows: {there}")
+            raise UsageError(f"task '{name}' was asked, which this model was not trained on; it knows: {there}")
         return self.tasks[name]
 
     def _questions(
@@ -115,7 +122,7 @@ class Predictor:
         wanted: dict[tuple[int, Region | None], Placement] = {}
         for image, example in enumerate(examples):
             for task in level:
-                known = {**_required(answers[image], task), **given[image]}
+                known = {**_required(answers[image], task, self.floor), **given[image]}
                 for view in task.views(known):
                     key = (image, view.region_xyxy)
                     placement = place(example.size, self.side, view.region_xyxy)
@@ -136,20 +143,19 @@ class Predictor:
         pixels: dict[int, NDArray[np.uint8]],
         state: Pass,
     ) -> None:
-        """Encode the new views in one pass and append them to the memory."""
-        if not wanted:
-            return
-        for image, _ in wanted:
-            if image not in pixels:
-                pixels[image] = examples[image].load()
-        views = torch.stack([placement.render(pixels[image]) for (image, _), placement in wanted.items()])
-        sizes = [placement.size for placement in wanted.values()]
-        extent = torch.tensor([(height, width) for width, height in sizes], dtype=torch.float32, device=self.device)
-        new = self.model.encode(views.to(self.device).float() / 255, extent)
-        state.placements += wanted.values()
-        state.memory = new if state.memory is None else _joined(state.memory, new)
-        self.encoder_passes += 1
-        self.encoded_views += len(views)
+        """Encode the new views, up to MOST_VIEWS in one pass, and append them to the memory."""
+        for image in {image for image, _ in wanted} - pixels.keys():
+            pixels[image] = examples[image].load()
+        waiting = iter(wanted.items())
+        while some := dict(islice(waiting, MOST_VIEWS)):
+            views = torch.stack([placement.render(pixels[image]) for (image, _), placement in some.items()])
+            sizes = [placement.size for placement in some.values()]
+            extent = torch.tensor([(height, width) for width, height in sizes], dtype=torch.float32, device=self.device)
+            new = self.model.encode(views.to(self.device).float() / 255, extent)
+            state.placements += some.values()
+            state.memory = new if state.memory is None else _joined(state.memory, new)
+            self.encoder_passes += 1
+            self.encoded_views += len(views)
 
     def _answer(
         self,
@@ -160,8 +166,7 @@ class Predictor:
         answers: Sequence[Answers],
     ) -> None:
         """Decode all questions together, and write what they say into `answers`."""
-        requests = [r for q in questions for r in self._requests(q, examples, state)]
-        decoded = iter(generate(self.model, state.memory, requests, self.vocab.eos) if state.memory else [])
+        decoded = self._decoded((r for q in questions for r in self._requests(q, examples, state)), state)
         parts: dict[tuple[int, str], list[Annotations]] = {(i, t.name): [] for i in range(len(examples)) for t in level}
         for question in questions:
             samples = [next(decoded) for _ in range(question.task.decoding.samples)]
@@ -172,6 +177,13 @@ class Predictor:
         for (image, name), found in parts.items():
             example = examples[image]
             answers[image][name] = Prediction(example.id, example.file, example.size, merged(found))
+
+    def _decoded(self, requests: Iterator[Request], state: Pass) -> Iterator[Decoded]:
+        """The answers in the order of the requests, up to MOST_ROWS of them decoded together."""
+        while state.memory and (some := list(islice(requests, MOST_ROWS))):
+            views, rows = np.unique([request.image for request in some], return_inverse=True)
+            seen = [replace(request, image=int(row)) for request, row in zip(some, rows, strict=True)]
+            yield from generate(self.model, state.memory.take(views.tolist()), seen, self.vocab.eos)
 
     def _requests(self, question: Question, examples: Sequence[Example], state: Pass) -> list[Request]:
         task, query, view = question.task, question.query, question.view
@@ -190,8 +202,13 @@ def merged(parts: Sequence[Annotations]) -> Annotations:
     return {kind: found[0] if len(found) == 1 else type(found[0]).concat(found) for kind, found in kinds.items()}
 
 
-def _required(answers: Answers, task: Task) -> Annotations:
-    return merged([answers[name].annotations for name in task.requires if name in answers])
+def _required(answers: Answers, task: Task, floor: float) -> Annotations:
+    return above(merged([answers[name].annotations for name in task.requires if name in answers]), floor)
+
+
+def above(answers: Annotations, floor: float) -> Annotations:
+    """Those answers whose score is at least `floor`."""
+    return {k: a.take(a.scores >= floor) if isinstance(a, Boxes) else a for k, a in answers.items()}
 
 
 def _are_given(task: Task, given: Sequence[Annotations]) -> bool:

@@ -18,9 +18,9 @@ from .assembly import Run, open_run
 from .data.images import list_images, read_image
 from .draw import draw, save_png
 from .errors import DataError, MtpError, UsageError
-from .example import Example, Prediction
+from .example import Example
 from .files import unique_path, write_atomic
-from .inference import Predictor
+from .inference import Predictor, above
 from .machine import pick_device
 from .sequence.prompting import category_words
 from .task import Annotations
@@ -63,7 +63,7 @@ def predict_files(
     names = names or list(run.tasks)
     given = _given(wish, words, run)
     predictor = run.predictor(pick_device(device))
-    predictor.seed = seed
+    predictor.seed, predictor.floor = seed, wish.min_score
     for name in names:
         predictor.task(name)
     yield from (Result(failure, error=failure) for failure in failures)
@@ -144,19 +144,13 @@ def _predict_chunk(
     examples = [_example(file, image) for file, image in images.items()]
     answers = predictor.predict(examples, names, [given] * len(examples)) if examples else []
     for (file, image), answer in zip(images.items(), answers, strict=True):
-        kept = {name: _above(prediction, min_score) for name, prediction in answer.items()}
+        kept = {name: above(prediction.annotations, min_score) for name, prediction in answer.items()}
         yield _write(file, image, kept, run, out, taken)
 
 
 def _example(file: Path, image: NDArray[np.uint8]) -> Example:
     height, width = image.shape[:2]
     return Example(str(file), str(file), (width, height), {}, lambda: image)
-
-
-def _above(prediction: Prediction, min_score: float) -> Annotations:
-    return {
-        kind: a.take(a.scores >= min_score) if isinstance(a, Boxes) else a for kind, a in prediction.annotations.items()
-    }
 
 
 def _write(

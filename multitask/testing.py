@@ -67,13 +67,20 @@ class ContractError(AssertionError):
 
 
 def check_task(
-    task: Task, examples: Sequence[Example], vocab: Vocabulary | None = None, samples: int = 100, seed: int = 0
+    task: Task,
+    examples: Sequence[Example],
+    vocab: Vocabulary | None = None,
+    samples: int = 100,
+    seed: int = 0,
+    exact: bool = True,
 ) -> None:
     """Use a task as the engine would, on `examples` and on `samples` answers of each sort that a model might give.
 
-    By default the vocabulary has the categories of the examples. Raises ContractError at the first breach.
+    By default the vocabulary has the categories of the examples. `exact`: what was read back from tokens must survive a
+    second round trip unchanged; False for a task that, say, spaces the points of an outline anew each time.
+    Raises ContractError at the first breach.
     """
-    check = _Check(task, np.random.default_rng(seed))
+    check = _Check(task, np.random.default_rng(seed), exact)
     known = [e for e in examples if set(task.kinds) <= set(e.annotations)]
     check.demand(bool(known), "kinds", f"no example is annotated with {' and '.join(task.kinds)}")
     check.tokens(known, vocab)
@@ -88,6 +95,7 @@ def check_task(
 class _Check:
     task: Task
     rng: np.random.Generator
+    exact: bool
     vocab: Vocabulary = field(init=False)
 
     def demand(self, holds: bool, method: str, problem: str) -> None:
@@ -210,7 +218,8 @@ class _Check:
         """What was read back from tokens is written and read back without a further change; and can be shown."""
         once = self.round_trip(example)
         twice = self.round_trip(replace(example, annotations={**example.annotations, **once}))
-        self.demand(_same(once, twice), "deserialize", "a second round trip through tokens differs from the first")
+        same = _same(once, twice) or not self.exact
+        self.demand(same, "deserialize", "a second round trip through tokens differs from the first")
         for annotation in once.values():
             with self.during(f"deserialize, {type(annotation).__name__}"):
                 json.dumps(annotation.to_json(), allow_nan=False)

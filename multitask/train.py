@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch.utils.data import DataLoader
 
-from .assembly import empty_model, make_tasks, make_vocabulary, open_split, saved_vocabulary
+from .assembly import empty_model, fitted, make_tasks, make_vocabulary, open_split, saved_vocabulary
 from .checkpoint import find_run, load_training, save
 from .config import Config
 from .data.dataset import Dataset
@@ -55,8 +55,9 @@ def start(config: Config, out: Path | None, device: str, deterministic: bool, di
     run = out or _new_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(config.tasks)}")
     if (run / "checkpoints").exists():
         raise UsageError(f"{run} already holds a run: give another --out, or --resume to go on with it")
-    tasks = make_tasks(config)
     dataset = open_split(config, "train")
+    config = fitted(config, dataset)
+    tasks = make_tasks(config)
     trainer = _prepared(config, tasks, make_vocabulary(config, tasks, dataset), device, deterministic)
     return run, _Run(run, trainer, dataset, display).train()
 
@@ -200,8 +201,8 @@ class _Run:
 
     def _evaluate(self) -> None:
         names = list(self.trainer.tasks)
-        predictor = self.trainer.predictor()
-        self.scores = evaluate(predictor, self.validation, names, self.config.train.batch_size, self.display.evaluated)
+        predictor, progress = self.trainer.predictor(), self.display.evaluated
+        self.scores = evaluate(predictor, self.validation, names, self.config.train.batch_size, progress)
         found = flat(self.scores)
         self._log({"step": self.progress.step, "scores": found})
         shown = [f"{task} {name} {v:.3f}" for task, s in self.scores.items() for name, v in list(s.items())[:2]]

@@ -62,7 +62,7 @@ class Trainer:
             group["lr"] = learning_rate(self.progress.step, self.config.train)
         losses: dict[str, Tensor] = {}
         for batch in batches:
-            found = self.losses(batch.to(self.device))
+            found = self.losses(batch.to(self.device)) if len(batch.images) else {}
             if not found:
                 continue
             weights = self.config.train.task_weights

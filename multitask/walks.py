@@ -67,7 +67,7 @@ def _recorded(
         return token, float(np.log(prob)), token, prob, token
     best = int(np.argmax(np.where(readable, probs, -1.0)))
     mass = probs * readable * (abs(ids - ids[best]) <= state.window)
-    return token, float(np.log(prob)), float(ids[best]), float(probs[best]), float((mass * ids).sum() / mass.sum())
+    return token, float(np.log(prob)), float(ids[best]), float(mass.sum()), float((mass * ids).sum() / mass.sum())
 
 
 def fault(grammar: Grammar, vocab: Vocabulary) -> str:

@@ -21,10 +21,10 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
-    **dict.fromkeys(["annotations", "config", "example", "plugins", "run_folder", "sequence", "task", "walks"], 1),
+    **dict.fromkeys(["annotations", "config", "example", "plugins", "run_folder", "sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
-FOR_TASKS = {"annotations", "errors", "example", "sequence", "task"}  # what a task file may import of the engine
+FOR_TASKS = {"annotations", "errors", "example", "sequence", "skeleton", "task"}  # what a task file may import of the engine
 HOMES = {  # libraries that stay behind one door, so that another can take their place
     "einops": ("multitask/model/",),
     "pycocotools": ("multitask/data/coco.py", "tasks/coco_metrics.py"),
@@ -35,7 +35,10 @@ MAPPED = {"tasks", "prompts", "configs"}  # folders at the root whose import nam
 CODE_IN_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 BANNED_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 BANNED_CALLS |= {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"}
-FORMAT_WORDS = {"multitask/data/coco_reader.py": {"caption"}}  # keys of COCO's JSON that happen to be spelt like a task
+FORMAT_WORDS = {  # keys of COCO's JSON that happen to be spelt like a task
+    "multitask/data/checks.py": {"segmentation"},
+    "multitask/data/coco_reader.py": {"caption", "segmentation"},
+}
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TASK_POINTS = PROJECT["entry-points"]["multitask.tasks"]

@@ -58,8 +58,9 @@ def test_what_is_recorded():
         np.testing.assert_array_equal(walk.expected[~read], walk.tokens[~read])
         assert np.isin(walk.best[read], COORD.array()).all()
         taken = read & (walk.tokens == walk.best)
-        np.testing.assert_allclose(walk.best_prob[taken], np.exp(walk.logprobs[taken]))
-        assert (np.abs(walk.expected - walk.best)[read] <= 3).all()
+        assert (walk.best_prob[taken] >= np.exp(walk.logprobs[taken]) - 1e-12).all()  # the window's, not its own alone
+        assert (walk.best_prob <= 1 + 1e-12).all()
+        assert (np.abs(walk.expected - walk.best)[read] <= 2).all()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from .options import Config, Data, Device, Model, Overrides, chosen_config, task
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to score; all that the model has if left out.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split to score; found in the folder if left out.")]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Images decoded together.")]
+Oracle = Annotated[
+    bool, typer.Option("--oracle-boxes", help="Ask about the true boxes, where a task asks about those of another.")
+]
 SelfTest = Annotated[bool, typer.Option("--self-test", help="Score the ground truth itself: the ceiling of any model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -25,12 +28,15 @@ def evaluate(
     split: Split = None,
     tasks: Tasks = None,
     batch_size: Batch = 16,
+    oracle_boxes: Oracle = False,
     self_test: SelfTest = False,
     config: Config = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
+    if self_test and oracle_boxes:
+        raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
     if not self_test and (config or overrides):
         raise UsageError("--config and settings go with --self-test; a model has its own: use --model")
     from ..evaluate import Scores, as_json
@@ -45,7 +51,7 @@ def evaluate(
         from ..evaluate import score_run
 
         with evaluation_bar() as progress:
-            scores = score_run(model, data, split, task_names(tasks), device, batch_size, progress)
+            scores = score_run(model, data, split, task_names(tasks), device, batch_size, progress, oracle_boxes)
     if json_:
         typer.echo(json.dumps(as_json(scores), indent=1))
         return

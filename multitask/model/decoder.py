@@ -29,6 +29,12 @@ class Memory(NamedTuple):
         """`valid` as an attention mask (B, 1, 1, N)."""
         return None if self.valid is None else self.valid[:, None, None]
 
+    def take(self, images: Sequence[int]) -> Memory:
+        """The memory of some of the images, in that order."""
+        if list(images) == list(range(len(self.tokens))):
+            return self
+        return Memory(self.tokens[images], None if self.valid is None else self.valid[images])
+
 
 @dataclass
 class Cache:

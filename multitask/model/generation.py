@@ -146,7 +146,7 @@ class _Rows:
             token,
             logprob,
             torch.where(reads, best, token),
-            torch.where(reads, best_logprob, logprob).exp(),
+            torch.where(reads, best_logprob.exp() * mass.sum(dim=1), logprob.exp()).clamp(max=1.0),
             torch.where(reads, expected, token.double()),
         )
 

@@ -19,7 +19,7 @@ class State:
 
     arcs: tuple[tuple[Ids, int], ...]  # (ids allowed, next state or END); the sets of one state are disjoint
     read: Ids | None = None  # ids among which the engine records the best, its probability and the expected id
-    window: int = 3  # the expectation is taken over the ids within this distance of the best one
+    window: int = 0  # probability and expectation are taken over the ids within this distance of the best one
     not_below: int = 0  # k > 0: only ids >= the one drawn k tokens ago (ymax >= ymin)
 
     def allowed(self) -> Ids:

@@ -58,7 +58,8 @@ class Prompt(Section):
             elif word == "{class}" and label is not None:
                 ids.append(vocab.class_id(label))
             elif word in SLOTS:
-                raise UsageError(f"the prompt '{self.layout}' needs a {word.strip('{}')}, and none was given")
+                slot = word.strip("{}")
+                raise UsageError(f"the prompt '{self.layout}' needs a {slot}, and none was given: use --{slot}")
             else:
                 ids.append(vocab.id(word))
         return np.array(ids, dtype=np.int64)

@@ -103,7 +103,8 @@ def read(state: State, probs: dict[int, float], token: int) -> tuple[int, float,
     readable = [t for t in state.read if t in probs]
     best = max(readable, key=probs.get)
     near = [t for t in readable if abs(t - best) <= state.window]
-    return best, probs[best], sum(t * probs[t] for t in near) / sum(probs[t] for t in near)
+    mass = sum(probs[t] for t in near)
+    return best, mass, sum(t * probs[t] for t in near) / mass
 
 
 @torch.no_grad()

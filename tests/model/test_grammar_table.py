@@ -44,7 +44,7 @@ def test_states_are_numbered_through_and_equal_grammars_share_theirs():
     same = Grammar(ONE.states, ONE.max_tokens)
     table = GrammarTable([TWO, ONE, same, TWO], VOCAB, CPU)
     assert table.start([ONE, TWO, same]).tolist() == [1, 0, 1]
-    assert table.window.tolist() == [3, 2, 3]
+    assert table.window.tolist() == [0, 2, 0]
     assert table.not_below.tolist() == [0, 0, 3]
     assert table.has_read.tolist() == [False, True, False]
     assert table.run.tolist() == [4, 0, 0]
