@@ -1,0 +1,169 @@
+"""Instance segmentation: an object, told by its box and category, is outlined (Pix2Seq v2, arXiv 2206.07669).
+
+Five tokens after the task's own say which object is meant: `ymin xmin ymax xmax class`. The answer are the points of
+its outline, `y x y x …`, its parts separated by `<part> <part>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..annotations import Boxes, Polygons
+from ..example import Example
+from ..sequence.coordinates import dequantize, quantize
+from ..task import (
+    END,
+    Annotations,
+    Augment,
+    DatasetInfo,
+    Decoded,
+    Grammar,
+    Ids,
+    Metric,
+    Query,
+    State,
+    Target,
+    Task,
+    TaskOptions,
+    Vocabulary,
+)
+from .coco_metrics import MaskAP
+from .noise import jittered
+from .outlines import LEAST, Array, averaged, from_top, simplified, spaced, tidied
+
+
+class SegmentationOptions(TaskOptions):
+    """Settings under `tasks.segment`."""
+
+    augment: Augment = Field(Augment(scale=(0.3, 1.0), flip=0.5), description="variation of the training images")
+    max_points: int = Field(64, ge=LEAST, le=2048, description="points of an outline; a separator counts as one")
+    points: Literal["curvature", "uniform", "given"] = Field(
+        "curvature", description="which points: the sharpest corners, evenly spaced ones, or as annotated and cut off"
+    )
+    start: Literal["random", "top", "given"] = Field("random", description="where an outline begins in training")
+    coordinates: Literal["box", "view"] = Field("box", description="what coordinates are relative to")
+    margin: float = Field(0.1, ge=0, le=2, description="that box is enlarged on each side by this much of its side")
+    box_jitter: float = Field(0.05, ge=0, le=0.25, description="largest shift of an edge of the box, in training")
+    max_instances: int = Field(10, ge=1, le=1000, description="objects of an image trained on each time it is seen")
+    eos_weight: float = Field(1.0, ge=0, description="loss weight of the end of the outline")
+    expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
+    window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
+
+
+class Segmentation(Task):
+    """Outlines objects: polygons, category names, scores."""
+
+    name = "segment"
+    kinds = ("polygons",)
+    requires = ("det",)
+    prompt_file = "multitask.prompts/segment.yaml"
+    Options = SegmentationOptions
+    options: SegmentationOptions
+
+    def tokens(self) -> Sequence[str]:
+        return (self.prompt.token, "<part>")
+
+    def queries(self, annotations: Annotations, vocab: Vocabulary) -> list[Query]:
+        """One question for each object, whatever is known of it besides its box and category."""
+        known = annotations.get("polygons", annotations.get("boxes"))
+        boxes = known.answerable() if isinstance(known, Boxes) else known
+        return [self._query(boxes.take([i]), vocab) for i in range(len(boxes))] if isinstance(boxes, Boxes) else []
+
+    def _query(self, one: Boxes, vocab: Vocabulary) -> Query:
+        prompt = self.prompt.encode(vocab, one.xyxy[0], one.labels[0] or None)
+        return Query(prompt, {"boxes": Boxes(one.xyxy, one.labels, one.scores, one.crowd, one.areas, one.ids)})
+
+    def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
+        """One sequence an object that has an outline and is no crowd."""
+        polygons = example.annotations["polygons"]
+        assert isinstance(polygons, Polygons)  # noqa: S101  # by its kind
+        objects = polygons.take([bool(parts) and not polygons.crowd[i] for i, parts in enumerate(polygons.parts)])
+        if rng is not None:
+            objects = objects.take(rng.permutation(len(objects))[: self.options.max_instances])
+            moved = jittered(objects.xyxy, self.options.box_jitter, rng)
+            objects = replace(objects, xyxy=moved.clip(0, np.array([*example.size, *example.size])))
+        targets = (self._target(objects.take([i]), vocab, rng) for i in range(len(objects)))
+        return [target for target in targets if len(target.tokens)]
+
+    def _target(self, one: Polygons, vocab: Vocabulary, rng: np.random.Generator | None) -> Target:
+        query = self._query(one, vocab)
+        low, side = self._frame(one.xyxy[0])
+        bins = [quantize((part - low) / side, vocab.bins).astype(np.float64) for part in one.parts[0]]
+        tokens: list[int] = []
+        for part in self._outline(bins, rng):
+            separator = [vocab.id("<part>")] * 2 if tokens else []
+            tokens += [*separator, *(vocab.coord.start + np.round(part[:, ::-1]).astype(np.int64)).reshape(-1)]
+        answer = np.array(tokens[: 2 * self.options.max_points], dtype=np.int64)
+        weights = np.ones(len(answer), dtype=np.float32)
+        return Target(query.prompt, answer, weights, None, self.options.eos_weight, query.about)
+
+    def _frame(self, box: Array) -> tuple[Array, Array]:
+        """Origin (2,) and sides (2,) of what coordinates are relative to, in the unit square of the view."""
+        if self.options.coordinates == "view":
+            return np.zeros(2), np.ones(2)
+        sides = np.maximum(box[2:] - box[:2], 1e-6)
+        return box[:2] - self.options.margin * sides, sides * (1 + 2 * self.options.margin)
+
+    def _outline(self, parts: Sequence[Array], rng: np.random.Generator | None) -> list[Array]:
+        """The points to write, part by part; none where nothing is enclosed."""
+        options = self.options
+        if options.points == "given":
+            return [self._begun(part, rng) for part in parts]
+        largest = tidied(parts)[: (options.max_points + 1) // (LEAST + 1)]  # with a separator before each but the first
+        room = options.max_points - len(largest) + 1
+        if not largest:
+            return []
+        if options.points == "curvature":
+            return [self._begun(part, rng) for part in simplified(largest, room)]
+        offset = rng.random() if rng is not None and options.start == "random" else 0.0
+        return spaced([self._begun(part, rng) for part in largest], room, offset)
+
+    def _begun(self, part: Array, rng: np.random.Generator | None) -> Array:
+        """The outline from another point on; its direction stays."""
+        if self.options.start == "random" and rng is not None:
+            return np.roll(part, int(rng.integers(len(part))), axis=0)
+        return from_top(part) if self.options.start == "top" else part
+
+    def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
+        """At least three points, then more of them, the next part, or the end."""
+        coord, part = Ids(((vocab.coord.start, vocab.coord.stop),)), Ids.of(vocab.id("<part>"))
+        last = 2 * LEAST  # here the part may be over
+
+        def state(*arcs: tuple[Ids, int]) -> State:
+            return State(arcs, read=coord, window=self.options.window)
+
+        first = [state((coord, number + 1)) for number in range(last)]
+        more = [state((coord, last + 1), (part, last + 2), (Ids.of(vocab.eos), END)), state((coord, last))]
+        return Grammar((*first, *more, State(((part, 0),))), 2 * self.options.max_points)
+
+    def deserialize(self, query: Query, samples: Sequence[Decoded], vocab: Vocabulary) -> Annotations:
+        """The object asked about with the outline that was written, of several what most of them hold."""
+        asked = query.about["boxes"]
+        assert isinstance(asked, Boxes)  # noqa: S101  # as `_query` makes it
+        low, side = self._frame(asked.xyxy[0])
+        written = [tuple(np.clip(p * side + low, 0.0, 1.0) for p in self._parts(s, vocab)) for s in samples]
+        outline = written[0] if len(written) == 1 else averaged(written)
+        known = {name: getattr(asked, name) for name in ("xyxy", "labels", "scores", "areas", "ids")}
+        return {"polygons": Polygons(parts=(outline,), **known)}
+
+    def _parts(self, answer: Decoded, vocab: Vocabulary) -> list[Array]:
+        """Runs of coordinates with at least three points (P, 2) xy, as fractions of the frame."""
+        points = (answer.tokens >= vocab.coord.start) & (answer.tokens < vocab.coord.stop)
+        agree = points & (answer.tokens == answer.best) & self.options.expected
+        bins = np.where(agree, np.nan_to_num(answer.expected), answer.tokens) - vocab.coord.start
+        runs = np.split(np.arange(len(points)), np.flatnonzero(np.diff(points)) + 1)
+        whole = [run[: len(run) // 2 * 2] for run in runs if len(run) >= 2 * LEAST and points[run[0]]]
+        return [_unit(bins[run], vocab.bins) for run in whole]
+
+    def metric(self, dataset: DatasetInfo) -> Metric:
+        return MaskAP(dataset)
+
+
+def _unit(bins: Array, count: int) -> Array:
+    """Fractions (P, 2) xy of bins `y x y x …` (2 P,)."""
+    return np.clip(dequantize(bins.reshape(-1, 2)[:, ::-1], count), 0.0, 1.0).astype(np.float64)
