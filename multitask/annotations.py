@@ -25,6 +25,7 @@ class Canvas(Protocol):
     def box(self, xyxy: FloatArray, label: str, score: float) -> None: ...
     def polygon(self, points: FloatArray, label: str) -> None: ...
     def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], skeleton: Skeleton, label: str) -> None: ...
+    def tag(self, xy: FloatArray, label: str, score: float) -> None: ...
     def text(self, line: str) -> None: ...
 
 
@@ -160,9 +161,10 @@ class Polygons(Boxes):
         return super(Polygons, moved).warp(matrix, size)
 
     def draw(self, canvas: Canvas) -> None:
-        for one, label in zip(self.parts, self.labels, strict=True):
-            for part in one:
+        for parts, xyxy, label, score in zip(self.parts, self.xyxy, self.labels, self.scores, strict=True):
+            for part in parts:
                 canvas.polygon(part, label)
+            canvas.tag(xyxy[:2], label, float(score))
 
     def to_json(self) -> Any:
         rows = zip(super().to_json(), self.parts, strict=True)
@@ -209,10 +211,8 @@ class Keypoints(Boxes):
 
     def to_json(self) -> Any:
         columns = rounded(self.points), self.visibility.tolist(), np.round(self.point_scores, 4).tolist()
-        return [
-            {**row, "points": self.skeleton.to_json(*each)}
-            for row, *each in zip(super().to_json(), *columns, strict=True)
-        ]
+        rows = zip(super().to_json(), *columns, strict=True)
+        return [{**row, "points": self.skeleton.to_json(*points)} for row, *points in rows]
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ class Picture:
         colour = colour_of(label)
         left, top, right, bottom = (float(v) * self.scale for v in xyxy)
         self.pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=self.line)
-        self._tag((left, top), label if score >= 1 else f"{label} {score:.2f}", colour)
+        self.tag(xyxy[:2], label, score)
 
     def polygon(self, points: FloatArray, label: str) -> None:
         colour = colour_of(label)
@@ -65,17 +65,20 @@ class Picture:
                 r = self.line * 1.5
                 self.pen.ellipse((x - r, y - r, x + r, y + r), fill=colour, outline=(255, 255, 255))
 
-    def text(self, line: str) -> None:
-        self.lines.append(line)
-
-    def _tag(self, corner: tuple[float, float], words: str, colour: tuple[int, int, int]) -> None:
+    def tag(self, xy: FloatArray, label: str, score: float) -> None:
+        """The label, with its score if that is not 1, above the point; below where there is no room."""
+        colour, words = colour_of(label), label if score >= 1 else f"{label} {score:.2f}"
         left, top, right, bottom = self.pen.textbbox((0, 0), words, font=self.font)
         width, height = right - left + 6, bottom - top + 6
-        x = min(max(0.0, corner[0]), max(0.0, self.image.width - width))
-        y = corner[1] - height if corner[1] >= height else min(corner[1], max(0.0, self.image.height - height))
+        x, y = (float(v) * self.scale for v in xy)
+        x = min(max(0.0, x), max(0.0, self.image.width - width))
+        y = y - height if y >= height else min(y, max(0.0, self.image.height - height))
         self.pen.rectangle((x, y, x + width, y + height), fill=(*colour, 220))
         ink = (0, 0, 0) if sum(colour) > 390 else (255, 255, 255)
         self.pen.text((x + 3 - left, y + 3 - top), words, fill=ink, font=self.font)
+
+    def text(self, line: str) -> None:
+        self.lines.append(line)
 
     def finish(self) -> Image.Image:
         """The picture, with the lines of text below it."""

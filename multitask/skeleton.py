@@ -30,8 +30,8 @@ class Skeleton(Section):
     @model_validator(mode="before")
     @classmethod
     def _all_sigmas(cls, values: object) -> object:
-        if isinstance(values, dict) and not values.get("sigmas"):
-            return {**values, "sigmas": (DEFAULT_SIGMA,) * len(values.get("names") or ())}
+        if isinstance(values, dict) and not values.get("sigmas") and isinstance(values.get("names"), list | tuple):
+            return {**values, "sigmas": (DEFAULT_SIGMA,) * len(values["names"])}
         return values
 
     @model_validator(mode="after")
@@ -41,6 +41,10 @@ class Skeleton(Section):
             for pair in pairs:
                 if not all(0 <= point < count for point in pair):
                     raise ValueError(f"{name}: {pair} is not a pair of the points 0 to {count - 1}")
+        if len(set(self.names)) < count:
+            raise ValueError(f"names: a name occurs twice in {self.names}")
+        if len({point for pair in self.flip_pairs for point in pair}) < 2 * len(self.flip_pairs):
+            raise ValueError(f"flip_pairs: a point has two partners in {self.flip_pairs}")
         if len(self.sigmas) != count or not all(0 < sigma < 10 for sigma in self.sigmas):
             raise ValueError(f"sigmas: expected {count} numbers above 0, one for each point, got {self.sigmas}")
         return self

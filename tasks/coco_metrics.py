@@ -228,8 +228,8 @@ class KeypointAP(CocoAP[Keypoints]):
         names, count = self.dataset.skeleton.names, boxes.points.shape[1]
         if not names or count != len(names):
             found = f"the model writes {count} points" if predicted else f"is annotated with {count} points"
-            has = f"the data set {self.dataset.name} has {len(names)}: {', '.join(names)}"
-            raise DataError(f"{where}: {found}, {has}")
+            has = f"{len(names)}: {', '.join(names)}" if names else "no named points"
+            raise DataError(f"{where}: {found}, the data set {self.dataset.name} has {has}")
         _check_finite(boxes, {"points": boxes.points}, where, predicted)
 
     def shape(self, boxes: Keypoints, row: int, size: Size) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from multitask.annotations import Boxes, Captions, Keypoints, Labels
 from multitask.data.transforms import place
 from multitask.errors import UsageError
 from multitask.inference import Predictor, merged
+from multitask.skeleton import Skeleton
 from multitask.task import Decoding, Prompt, Query, TaskOptions, View
 
 SIDE = 32
@@ -305,8 +306,7 @@ def test_merging_keeps_the_order_and_every_kind():
     assert both["boxes"].labels == ("cat", "disc") and both["boxes"].xyxy.tolist() == UNIT.tolist()
     assert both["captions"] is one["captions"]
     assert merged([]) == {}
-    points = Keypoints(
-        UNIT[:1], ("cat",), points=np.zeros((1, 2, 2)), visibility=np.ones((1, 2), int), flip_pairs=((0, 1),)
-    )
+    pair = Skeleton(names=("left", "right"), flip_pairs=((0, 1),))
+    points = Keypoints(UNIT[:1], ("cat",), points=np.zeros((1, 2, 2)), visibility=np.ones((1, 2), int), skeleton=pair)
     joined = merged([{"keypoints": points}] * 2)["keypoints"]
-    assert joined.points.shape == (2, 2, 2) and joined.flip_pairs == ((0, 1),)
+    assert joined.points.shape == (2, 2, 2) and joined.skeleton == pair

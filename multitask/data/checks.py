@@ -229,7 +229,10 @@ def names(value: Any, field: str) -> tuple[str, ...]:
     """A list of names."""
     if not isinstance(value, list):
         raise Unusable(field, value, "is not a list of names")
-    return tuple(text(name, field) for name in value)
+    found = tuple(text(name, field) for name in value)
+    if len(set(found)) < len(found):
+        raise Unusable(field, value, "has a name twice")
+    return found
 
 
 def skeleton(value: Any, count: int) -> tuple[tuple[int, int], ...]:

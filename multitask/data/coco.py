@@ -61,7 +61,7 @@ def _info(root: Path, reader: Reader) -> DatasetInfo:
 def _skeleton(reader: Reader) -> Skeleton:
     """COCO files name points and edges; partners are told by `left` and `right` in their names."""
     names = reader.keypoint_names
-    partner = {name: name.replace("left", "right") for name in names if "left" in name}
+    partner = {name: name.replace("left", "right", 1) for name in names if "left" in name}
     return Skeleton(
         names=names,
         edges=reader.edges,
@@ -104,11 +104,11 @@ class CocoDataset:
             masks = tuple(None if one.mask is None else _pack(one.mask) for one in objects)
             return Polygons(**common, parts=tuple(one.parts for one in objects), masks=masks)
         points = [one.points for one in objects if one.points is not None]
-        count = len(self.info.skeleton)
+        shape = len(points), len(self.info.skeleton)
         return Keypoints(
             **common,
-            points=np.array([xy for xy, _ in points], dtype=np.float64).reshape(-1, count, 2),
-            visibility=np.array([seen for _, seen in points], dtype=np.int64).reshape(-1, count),
+            points=np.array([xy for xy, _ in points], dtype=np.float64).reshape(*shape, 2),
+            visibility=np.array([seen for _, seen in points], dtype=np.int64).reshape(shape),
             skeleton=self.info.skeleton,
         )
 

@@ -287,9 +287,10 @@ def test_masks_need_no_more_than_a_shape():
     """What the base class promises to the other kinds of AP."""
 
     class MaskAP(CocoAP):
-        kind, iou_type, numbers = "polygons", "segm", {"AP": 0}
+        annotation, iou_type, numbers = Polygons, "segm", {"AP": 0}
 
-        def shape(self, boxes, row):
+        def shape(self, boxes, row, size):
+            assert size == (400.0, 400.0)
             return {"segmentation": [part.reshape(-1).tolist() for part in boxes.parts[row]]}
 
     square = np.array([[10.0, 10], [110, 10], [110, 110], [10, 110]])
