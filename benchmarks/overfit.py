@@ -77,6 +77,7 @@ def main() -> None:
             "tasks.segment.max_instances=8",
             "tasks.segment.box_jitter=0.0",
             "tasks.keypoints.box_jitter=0.0",
+            "tasks.keypoints.max_instances=2",
             "model.decoder.depth=3",
             "train.coordinate_sigma=1.0",
             "model.decoder.mlp_dim=768",

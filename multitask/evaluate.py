@@ -86,8 +86,9 @@ def score_run(
         predictor.task(name)
     dataset = open_split(config, "val", split)
     scores = evaluate(predictor, dataset, chosen, batch_size, progress, oracle)
-    oracle = oracle or lacks_required({name: run.tasks[name] for name in chosen}, run.tasks)
-    return {f"{run.folder} on {dataset.info.name} {dataset.split}{', true boxes given' * oracle}": scores}
+    tasks = {name: run.tasks[name] for name in chosen}
+    given = lacks_required(tasks, {} if oracle else run.tasks)
+    return {f"{run.folder} on {dataset.info.name} {dataset.split}{', true boxes given' * given}": scores}
 
 
 def score_truth(config: Config, split: str | None) -> dict[str, Scores]:

@@ -92,12 +92,12 @@ def _asked_tasks(wish: Wish) -> tuple[list[str], str]:
     """Task names and category words; none where the model's own tasks shall be used."""
     if wish.sentence is None:
         return list(wish.tasks or ()), wish.classes or ""
-    for plugin in plugins.installed():
-        if wish.tasks and plugin.name not in wish.tasks:
-            continue
-        found = plugins.load(plugin.name)().prompt.match(wish.sentence)
-        if found is not None:
-            return [plugin.name], found or wish.classes or ""
+    names = [p.name for p in plugins.installed() if not wish.tasks or p.name in wish.tasks]
+    matches = {name: plugins.load(name)().prompt.match(wish.sentence) for name in names}
+    found = {name: words for name, words in matches.items() if words is not None}
+    if found:  # `find the pose of dogs` fits `find {class}` as well: what says more of the sentence is meant
+        name = min(found, key=lambda name: len(found[name]))
+        return [name], found[name] or wish.classes or ""
     phrases = [p for plugin in plugins.installed() for p in plugins.load(plugin.name)().prompt.phrases]
     raise UsageError(f"--ask '{wish.sentence}': no task knows this phrase; known: {', '.join(phrases)}")
 

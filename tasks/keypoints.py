@@ -13,9 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..annotations import Boxes, Keypoints
+from ..errors import UsageError
 from ..example import Example
 from ..sequence.coordinates import dequantize, quantize
 from ..skeleton import COCO_PERSON
@@ -56,6 +57,14 @@ class KeypointOptions(TaskOptions):
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
 
+    @field_validator("skeleton")
+    @classmethod
+    def _told(cls, skeleton: Skeleton | None) -> Skeleton | None:
+        lacking = [key for key in ("names", "categories") if skeleton is not None and not getattr(skeleton, key)]
+        if lacking:
+            raise ValueError(f"lacks {' and '.join(lacking)}: list the points, and the categories that have them")
+        return skeleton
+
 
 class KeypointDetection(Task):
     """Finds the points of a skeleton: joints of people, landmarks of faces."""
@@ -72,10 +81,17 @@ class KeypointDetection(Task):
         return self.options.skeleton or COCO_PERSON
 
     def fitted(self, dataset: DatasetInfo) -> TaskOptions:
-        """The data set's skeleton, if none was given."""
-        if self.options.skeleton or not len(dataset.skeleton):
-            return self.options
-        return self.options.model_copy(update={"skeleton": dataset.skeleton})
+        """With the data set's skeleton; one that is given may have other edges and sigmas.
+
+        Raises UsageError where it has other points or partners.
+        """
+        given, theirs = self.options.skeleton, dataset.skeleton
+        if given and len(theirs) and (given.names, given.flip_pairs) != (theirs.names, theirs.flip_pairs):
+            raise UsageError(
+                f"tasks.keypoints.skeleton: its points or flip_pairs are not those of {dataset.name}, which has "
+                f"{', '.join(theirs.names)}: leave the skeleton out, or correct it"
+            )
+        return self.options.model_copy(update={"skeleton": given or (theirs if len(theirs) else None)})
 
     def tokens(self) -> Sequence[str]:
         return (self.prompt.token, "<invisible>")
@@ -163,7 +179,7 @@ class KeypointDetection(Task):
         unit = np.clip(dequantize(bins, vocab.bins), 0.0, 1.0).astype(np.float64)
         middle = (asked.xyxy[0, :2] + asked.xyxy[0, 2:]) / 2
         likely = np.sqrt(np.clip(np.nan_to_num(probs), 0.0, 1.0).prod(axis=1))
-        return np.where(known[:, None], unit, middle), drawn.astype(np.float64), np.where(known, likely, 0.0)
+        return np.where(known[:, None], unit, middle), drawn.astype(np.float64), likely
 
     def _pairs(self, values: NDArray[Any]) -> Array:
         """What was recorded of each point (K, 2) yx; -1 where the answer is too short."""
@@ -172,4 +188,5 @@ class KeypointDetection(Task):
         return found.reshape(-1, 2)
 
     def metric(self, dataset: DatasetInfo) -> Metric:
-        return KeypointAP(dataset)
+        same = self.skeleton.names == dataset.skeleton.names  # then the sigmas may be the user's own
+        return KeypointAP(replace(dataset, skeleton=self.skeleton) if same else dataset)

@@ -144,11 +144,27 @@ def shape(value: object) -> object:
     return [shape(value[0])] if isinstance(value, list) else type(value)
 
 
+def explained(field: str) -> bool:
+    """Whether the table of JSON fields has a row that ends with this one."""
+    table = (ROOT / "README.md").read_text().partition("## Results as JSON")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return any(re.search(rf"\b{field}`", row) for row in rows)
+
+
 def test_every_field_of_a_prediction_is_explained() -> None:
     fields = set(re.findall(r'"(\w+)":', marked("prediction"))) - {"det", "caption", "boxes", "captions", "image"}
-    explained = (ROOT / "README.md").read_text().partition("## Results as JSON")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in explained.splitlines() if line.startswith("| `")]
-    assert {field for field in fields if not any(re.search(rf"\b{field}`", row) for row in rows)} == set()
+    assert {field for field in fields if not explained(field)} == set()
+
+
+def test_every_field_of_outlines_and_poses_is_explained(shell: object) -> None:
+    words = ["--class", "figure", "--box", "12,8,40,30", "--out", "objects"]
+    done = shell.mtp("predict", "img.jpg", "--task", "segment,keypoints", *words)
+    assert done.code == 0, done.err
+    tasks = json.loads((shell.folder / "objects/img.segment-keypoints.json").read_text())["tasks"]
+    (outline,), (pose,) = tasks["segment"]["polygons"], tasks["keypoints"]["keypoints"]
+    assert outline["box_xyxy"] == pose["box_xyxy"] == [12, 8, 40, 30] and len(pose["points"]) == 9
+    fields = {*outline, *pose, *pose["points"][0]} - {"points"}
+    assert {field for field in fields if not explained(field)} == set()
 
 
 def test_the_help_shown_is_the_real_one(shell: object) -> None:
