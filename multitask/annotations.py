@@ -10,23 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .canvas import Canvas as Canvas
 from .geometry import FloatArray, Size, clip_polygon, move, rounded, warp_boxes
 from .skeleton import Skeleton
 
-
-class Canvas(Protocol):
-    """What a kind needs to show itself; coordinates are pixels of the picture."""
-
-    def box(self, xyxy: FloatArray, label: str, score: float) -> None: ...
-    def polygon(self, points: FloatArray, label: str) -> None: ...
-    def skeleton(self, points: FloatArray, visible: NDArray[np.bool_], skeleton: Skeleton, label: str) -> None: ...
-    def tag(self, xy: FloatArray, label: str, score: float) -> None: ...
-    def text(self, line: str) -> None: ...
+ROUNDING = 1e-9  # of the frame's side: a point that is farther outside has left the frame
 
 
 class Annotation(ABC):
@@ -200,8 +193,9 @@ class Keypoints(Boxes):
         if float(np.linalg.det(matrix[:2, :2])) < 0 and len(self.skeleton):
             order = self.skeleton.mirrored()
             points, visibility, scores = points[:, order], visibility[:, order], scores[:, order]
-        inside = np.all((points >= 0) & (points <= np.array(size)), axis=2)
-        points = np.where(inside[..., None], points, 0.0)
+        nearest = points.clip(0.0, np.array(size))
+        inside = np.all(np.abs(points - nearest) <= ROUNDING * max(size), axis=2)
+        points = np.where(inside[..., None], nearest, 0.0)
         moved = replace(self, points=points, visibility=visibility * inside, point_scores=scores)
         return super(Keypoints, moved).warp(matrix, size)
 

@@ -86,7 +86,7 @@ class KeypointDetection(Task):
         Raises UsageError where it has other points or partners.
         """
         given, theirs = self.options.skeleton, dataset.skeleton
-        if given and len(theirs) and (given.names, given.flip_pairs) != (theirs.names, theirs.flip_pairs):
+        if given and len(theirs) and (given.names, given.mirrored()) != (theirs.names, theirs.mirrored()):
             raise UsageError(
                 f"tasks.keypoints.skeleton: its points or flip_pairs are not those of {dataset.name}, which has "
                 f"{', '.join(theirs.names)}: leave the skeleton out, or correct it"

@@ -88,7 +88,7 @@ def filled(parts: Sequence[Array]) -> NDArray[np.bool_]:
 
 
 def traced(mask: NDArray[np.bool_]) -> Outline:
-    """Outlines of the regions of a mask, to half a cell; a hole is left out, as polygons cannot say it."""
+    """Outlines of the regions of a mask, to less than half a cell; a hole is left out, as polygons cannot say it."""
     contours = find_contours(np.pad(mask, 1).astype(np.float64), 0.5)  # type: ignore[no-untyped-call]
-    parts = [approximate_polygon(contour, 0.5)[:-1, ::-1] - 0.5 for contour in contours]  # type: ignore[no-untyped-call]
+    parts = [approximate_polygon(contour, 0.4)[:-1, ::-1] - 0.5 for contour in contours]  # type: ignore[no-untyped-call]
     return tuple(part for part in parts if len(part) >= LEAST and area(part) > 0)

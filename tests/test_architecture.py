@@ -21,10 +21,11 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
-    **dict.fromkeys(["annotations", "config", "example", "plugins", "run_folder", "sequence", "skeleton", "task", "walks"], 1),
+    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins", "run_folder"], 1),
+    **dict.fromkeys(["sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
-FOR_TASKS = {"annotations", "errors", "example", "sequence", "skeleton", "task"}  # what a task file may import of the engine
+FOR_TASKS = {"annotations", "errors", "example", "sequence", "skeleton", "task"}  # what task files may import
 HOMES = {  # libraries that stay behind one door, so that another can take their place
     "einops": ("multitask/model/",),
     "pycocotools": ("multitask/data/coco.py", "tasks/coco_metrics.py"),
