@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -93,8 +94,9 @@ class Boxes(Annotation):
             raise ValueError(f"{type(self).__name__}: boxes and scores must be finite")
 
     @classmethod
-    def _per_instance(cls) -> list[str]:
-        return [f.name for f in fields(cls) if not f.metadata.get("shared")]
+    @cache
+    def _per_instance(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls) if not f.metadata.get("shared"))
 
     def __len__(self) -> int:
         return len(self.xyxy)
@@ -103,6 +105,8 @@ class Boxes(Annotation):
         """The instances at `index` (a list of positions or a boolean mask (N,))."""
         index = np.asarray(index)
         rows = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        if len(rows) == len(self) and (rows == np.arange(len(self))).all():
+            return self
         return replace(self, **{name: _pick(getattr(self, name), rows) for name in self._per_instance()})
 
     @classmethod

@@ -96,8 +96,13 @@ class Predictor:
                 raise UsageError(f"tasks ask about each other's answers in a circle: {circle}")
             levels = [[t for t in earlier if t not in level] for earlier in levels]
             levels.append(level)
-            waiting = [self.task(r, t) for t in level for r in t.requires if not _are_given(t, given)]
+            waiting = [self.task(r, t) for t in level for r in t.requires if not self._is_given(r, given)]
         return [level for level in reversed(levels) if level]
+
+    def _is_given(self, name: str, given: Sequence[Annotations]) -> bool:
+        """Whether the user gave, for every image, what the task of this name would answer."""
+        kinds = set(self.tasks[name].kinds) if name in self.tasks else None
+        return bool(given) and all(set(g) - {"labels"} if kinds is None else kinds <= set(g) for g in given)
 
     def task(self, name: str, asked_by: Task | None = None) -> Task:
         """The task of this name. Raises UsageError when the model was not trained on it."""
@@ -209,11 +214,6 @@ def _required(answers: Answers, task: Task, floor: float) -> Annotations:
 def above(answers: Annotations, floor: float) -> Annotations:
     """Those answers whose score is at least `floor`."""
     return {k: a.take(a.scores >= floor) if isinstance(a, Boxes) else a for k, a in answers.items()}
-
-
-def _are_given(task: Task, given: Sequence[Annotations]) -> bool:
-    """Whether the user gave, for every image, something in place of the answers that the task asks about."""
-    return bool(given) and all(set(g) - {"labels"} for g in given)
 
 
 def _joined(old: Memory, new: Memory) -> Memory:

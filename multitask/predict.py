@@ -141,11 +141,26 @@ def _predict_chunk(
             images[file] = read_image(file)
         except MtpError as error:
             yield Result(str(file), error=str(error))
+        if file in images and (outside := _outside(given, images[file])):
+            yield Result(str(file), error=f"{file}: --box {outside}; give pixels of this image")
+            del images[file]
     examples = [_example(file, image) for file, image in images.items()]
     answers = predictor.predict(examples, names, [given] * len(examples)) if examples else []
     for (file, image), answer in zip(images.items(), answers, strict=True):
         kept = {name: above(prediction.annotations, min_score) for name, prediction in answer.items()}
         yield _write(file, image, kept, run, out, taken)
+
+
+def _outside(given: Annotations, image: NDArray[np.uint8]) -> str:
+    """Which box lies wholly outside the image; empty if none does."""
+    boxes = given.get("boxes")
+    height, width = image.shape[:2]
+    outside = (
+        [b.tolist() for b in boxes.xyxy if b[0] >= width or b[1] >= height or min(b[2:]) <= 0]
+        if isinstance(boxes, Boxes)
+        else []
+    )
+    return f"{outside[0]} lies outside its {width} x {height} pixels" if outside else ""
 
 
 def _example(file: Path, image: NDArray[np.uint8]) -> Example:

@@ -7,55 +7,28 @@ def test_the_contract() -> None:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .annotations import Annotation, Boxes, Labels
-from .config import DecoderConfig, ModelConfig, TransformerConfig
-from .data.shapes import INFO, NAMES, ShapesDataset
+from .annotations import Annotation, Boxes, Keypoints, Labels
 from .data.transforms import place
 from .draw import draw
 from .evaluate import round_trip
 from .example import Example, Prediction
 from .inference import merged
-from .model.encoder_decoder import EncoderDecoder, build_model
-from .sequence.text import TextCodec
-from .task import Annotations, Category, Decoded, Grammar, Query, Target, Task, View, Vocabulary
+from .task import Annotations, Category, DatasetInfo, Decoded, Grammar, Query, Target, Task, View, Vocabulary
+from .tiny import SIDE, tiny_examples, tiny_model, tiny_vocabulary
 from .walks import fault, random_walk, refusal
 
 __all__ = ["SIDE", "ContractError", "check_task", "random_walk", "tiny_examples", "tiny_model", "tiny_vocabulary"]
 
-SIDE = 64  # pixels of the tiny model's input
 LONGEST = 10_000  # tokens: an answer that may be longer is a mistake
-
-
-def tiny_examples(count: int) -> list[Example]:
-    """Drawn scenes with boxes, polygons, keypoints and captions: the first of the embedded data set."""
-    dataset = ShapesDataset("val", count)
-    return [dataset[i] for i in range(count)]
-
-
-def tiny_vocabulary(tasks: Iterable[Task], classes: Sequence[str] = NAMES, bins: int = 100) -> Vocabulary:
-    """A small table with the tokens of these tasks."""
-    return Vocabulary.build(bins, classes, TextCodec.builtin(), {task.name: task.tokens() for task in tasks})
-
-
-def tiny_model(vocab_size: int) -> EncoderDecoder:
-    """An untrained model in evaluation mode, the same every time, for inputs of `SIDE` pixels."""
-    encoder = TransformerConfig(dim=32, depth=1, heads=2, mlp_dim=64, patch=16)
-    config = ModelConfig(
-        image_size=SIDE, encoder="vit", transformer=encoder, decoder=DecoderConfig(dim=32, depth=1, heads=2, mlp_dim=64)
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build_model(config, vocab_size).eval()
 
 
 class ContractError(AssertionError):
@@ -80,10 +53,12 @@ def check_task(
     second round trip unchanged; False for a task that, say, spaces the points of an outline anew each time.
     Raises ContractError at the first breach.
     """
-    check = _Check(task, np.random.default_rng(seed), exact)
+    check = _Check(task, _info(examples), np.random.default_rng(seed), exact)
     known = [e for e in examples if set(task.kinds) <= set(e.annotations)]
     check.demand(bool(known), "kinds", f"no example is annotated with {' and '.join(task.kinds)}")
-    check.tokens(known, vocab)
+    with check.during("fitted"):
+        check.task = type(task)(task.fitted(check.info))
+    check.tokens(vocab)
     queries = [query for example in known for query in check.example(example)]
     check.demand(bool(queries), "queries", "nothing is asked about any example")
     for number in range(samples):
@@ -91,9 +66,18 @@ def check_task(
     check.metric(known)
 
 
+def _info(examples: Sequence[Example]) -> DatasetInfo:
+    """What these examples would say of themselves as a data set."""
+    boxes = [a for example in examples for a in example.annotations.values() if isinstance(a, Boxes)]
+    labels = sorted({label for some in boxes for label in some.labels})
+    categories = tuple(Category(number, name) for number, name in enumerate(labels, 1))
+    return DatasetInfo("examples", categories, *[a.skeleton for a in boxes if isinstance(a, Keypoints)][:1])
+
+
 @dataclass
 class _Check:
     task: Task
+    info: DatasetInfo
     rng: np.random.Generator
     exact: bool
     vocab: Vocabulary = field(init=False)
@@ -112,15 +96,14 @@ class _Check:
         except Exception as error:
             raise ContractError(self.task, method, f"raised {type(error).__name__}: {error}") from error
 
-    def tokens(self, examples: Sequence[Example], vocab: Vocabulary | None) -> None:
+    def tokens(self, vocab: Vocabulary | None) -> None:
         with self.during("tokens"):
             tokens: list[Any] = list(self.task.tokens())
             words = all(isinstance(t, str) and t.split() == [t] for t in tokens) and len(set(tokens)) == len(tokens)
             self.demand(words, "tokens", f"must be different words, got {tokens}")
             own = self.task.prompt.token
             self.demand(own in tokens, "tokens", f"lacks {own}, the token of its prompt: {tokens}")
-            boxes = [a for e in examples for a in e.annotations.values() if isinstance(a, Boxes)]
-            classes = sorted({label for b in boxes for label in b.labels})
+            classes = [category.name for category in self.info.categories]
             self.vocab = tiny_vocabulary([self.task], classes) if vocab is None else vocab
             for token in tokens:
                 self.vocab.id(token)
@@ -231,10 +214,9 @@ class _Check:
 
     def metric(self, examples: Sequence[Example]) -> None:
         """Scores the truth that went through tokens, and answers that say nothing."""
-        categories = tuple(Category(number, name) for number, name in enumerate(self.vocab.classes, 1))
         for speaks in (True, False):
             with self.during("metric"):
-                metric = self.task.metric(replace(INFO, name="examples", categories=categories))
+                metric = self.task.metric(self.info)
                 for e in examples:
                     said = round_trip(self.task, e, self.vocab, SIDE) if speaks else {}
                     metric.update(Prediction(e.id, e.file, e.size, said), e)

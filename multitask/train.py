@@ -24,7 +24,7 @@ from .config import Config
 from .data.dataset import Dataset
 from .data.mixture import Batch, Mixture, group_tasks
 from .errors import MtpError, UsageError, nearest
-from .evaluate import Scores, as_json, evaluate, flat
+from .evaluate import Scores, as_json, evaluate, flat, lacks_required
 from .files import write_atomic
 from .machine import cores, pick_device
 from .model.encoder_decoder import build_model
@@ -120,6 +120,10 @@ class _Run:
         settings = self.config.train
         for fault in [*self.dataset.faults, *self.validation.faults][:20]:
             self.display.note(f"data: {fault}")
+        if lacks_required(self.trainer.tasks, self.trainer.tasks):
+            self.display.note(
+                "no task of this run finds the objects that others ask about: scores are for the true boxes"
+            )
         self.display.started(self.progress.step, settings.steps)
         with self._interruptible():
             self._steps()
@@ -178,7 +182,8 @@ class _Run:
         data, train = self.config.data, self.config.train
         groups = group_tasks(self.trainer.tasks.values(), self.dataset)
         side, vocab = self.config.model.image_size, self.trainer.vocab
-        mixture = Mixture(self.dataset, groups, vocab, side, train.batch_size, self.config.seed)
+        longest = self.config.model.decoder.max_length
+        mixture = Mixture(self.dataset, groups, vocab, side, train.batch_size, self.config.seed, longest)
         workers = data.workers if data.workers >= 0 else max(1, min(8, cores() // 2))
         remaining = range(self.progress.step, train.steps)
         return DataLoader(

@@ -33,6 +33,8 @@ def simplified(parts: Sequence[Array], count: int) -> list[Array]:
 
     A part keeps three.
     """
+    if sum(map(len, parts)) <= count:
+        return list(parts)
     parts, weights = list(parts), [_triangles(part) for part in parts]
     for _ in range(sum(map(len, parts)) - count):
         number = min(range(len(parts)), key=lambda i: weights[i].min() if len(parts[i]) > LEAST else np.inf)

@@ -18,7 +18,7 @@ Check = Callable[[str, str], Iterator[str]]  # source and place of a file -> its
 ROOT = Path(__file__).parents[1]
 CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
-    **dict.fromkeys(["__main__", "cli", "testing"], 4),
+    **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins", "run_folder"], 1),

@@ -407,7 +407,7 @@ def test_documents_of_another_kind_are_one_line(name: str, content: str, message
 
 
 def test_the_newest_run_with_the_tasks_is_found(tmp_path: Path) -> None:
-    both, one = CONFIG, load_config("smoke", (), ["caption"])
+    both, one = (load_config("smoke", (), tasks) for tasks in (["det", "caption"], ["caption"]))
     for time, (name, config) in enumerate([("a", both), ("b", both), ("c", one), ("d", both)]):
         write(tmp_path / name, 1, config=config)
         os.utime(tmp_path / name / "checkpoints" / "latest", (time, time))

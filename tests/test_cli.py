@@ -237,10 +237,11 @@ def test_an_error_in_a_loader_process_is_one_line_too(shell: Shell, tmp_path: Pa
 
 
 def test_training_ends_with_a_table_and_names_its_folder(shell: Shell) -> None:
-    for row in (r"det\W+AP50\W+\d\.\d{3}", r"caption\W+CIDEr-D\W+\d\.\d{3}"):
-        assert re.search(row, shell.trained.out), shell.trained.out
+    for row in (r"det\W+AP50", r"caption\W+CIDEr-D", r"segment\W+AP50", r"keypoints\W+AP50"):
+        assert re.search(rf"{row}\W+\d\.\d{{3}}", shell.trained.out), shell.trained.out
     assert shell.trained.out.endswith("run: runs/smoke\n")
-    assert re.search(r"step 20/20  det \d+\.\d+  caption \d+\.\d+  \d+ images/s  0:00 left", shell.trained.err)
+    losses = "".join(rf"{name} \d+\.\d+  " for name in ("det", "caption", "segment", "keypoints"))
+    assert re.search(rf"step 20/20  {losses}\d+ images/s  0:00 left", shell.trained.err)
 
 
 def test_a_run_folder_has_what_the_readme_says(shell: Shell) -> None:
@@ -249,7 +250,8 @@ def test_a_run_folder_has_what_the_readme_says(shell: Shell) -> None:
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"latest", "best", "step-00000010", "step-00000020"}
     records = [json.loads(line, parse_constant=pytest.fail) for line in (run / "metrics.jsonl").open()]
     assert [r["step"] for r in records if "loss" in r] == [10, 20]
-    assert set(json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)) == {"det", "caption"}
+    scores = json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert list(scores) == ["det", "caption", "segment", "keypoints"]
 
 
 def test_evaluation_gives_the_scores_of_training_again(shell: Shell) -> None:
@@ -324,7 +326,9 @@ def test_prediction_writes_a_picture_and_a_file(shell: Shell, out: str) -> None:
     assert boxes and all(set(box) == {"label", "score", "box_xyxy"} for box in boxes)
     corners = np.array([box["box_xyxy"] for box in boxes])
     assert corners.min() >= 0 and corners.max() <= 128 and (corners[:, :2] <= corners[:, 2:]).all()
-    assert [(b["label"], round(b["score"], 3)) for b in boxes] == answers(done, "det")
+    shown = answers(done, "det")
+    assert [box["label"] for box in boxes] == [label for label, _ in shown]
+    assert [box["score"] for box in boxes] == pytest.approx([score for _, score in shown], abs=6e-4)
     with Image.open(Path(out, "img.det.png")) as picture:
         assert picture.size == (512, 512)
 
@@ -332,7 +336,9 @@ def test_prediction_writes_a_picture_and_a_file(shell: Shell, out: str) -> None:
 def test_by_default_files_land_here(shell: Shell, tmp_path: Path) -> None:
     words = ["predict", "--model", str(shell.folder / "runs/smoke"), str(shell.folder / "one/img.png")]
     assert shell.mtp(*words, folder=tmp_path).code == 0
-    assert {p.name for p in tmp_path.iterdir()} == {"img.det-caption.json", "img.det-caption.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"img.det-caption-segment-keypoints.{suffix}" for suffix in ("json", "png")
+    }
 
 
 def test_bad_files_are_named_and_the_rest_goes_on(shell: Shell, out: str) -> None:

@@ -38,7 +38,9 @@ def written(folder: Path, text: str) -> str:
 
 
 def test_recipes_load_by_name() -> None:
-    assert set(recipes()) == {"quickstart", "smoke", "finetune", "pix2seq_vit_b_640", "pix2seq_r50_640"}
+    assert set(recipes()) == {
+        "quickstart", "smoke", "finetune", "pix2seq_vit_b_640", "pix2seq_r50_640", "pix2seq_v2_vit_b_640",
+    }  # fmt: skip
     for name in recipes():
         config = load_config(name)
         longest = 5 * config.tasks["det"].get("max_instances", 100) + 2

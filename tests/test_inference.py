@@ -11,7 +11,7 @@ from multitask.data.transforms import place
 from multitask.errors import UsageError
 from multitask.inference import Predictor, merged
 from multitask.skeleton import Skeleton
-from multitask.task import Decoding, Prompt, Query, TaskOptions, View
+from multitask.task import END, Decoding, Grammar, Ids, Prompt, Query, State, TaskOptions, View
 
 SIDE = 32
 UNIT = np.array([[0.25, 0.125, 0.5, 0.4], [0.0, 0.0, 0.125, 0.25]])
@@ -269,6 +269,43 @@ def test_an_answer_does_not_depend_on_its_company(world):
     assert len({str(one["say"]) for one in together}) == 3
     again = [replace(e, load=e.load) for e in reversed(world.examples)]
     assert tell(predictor.predict(again, ["find", "say", "halves"]))[::-1] == together
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_task_reads_the_window_that_its_grammar_asks_for(world, toys, temperature):
+    """The probability about the best bin, and their mean, of the same steps under windows from one bin to all."""
+
+    def told(window: int, read: bool = True):
+        """What the first coordinate of each image was recorded as."""
+        found = []
+
+        class Watched(toys.Find):
+            name = "find"
+
+            def grammar(self, query, vocab):
+                coord, unsure = Ids(((vocab.coord.start, vocab.coord.stop),)), vocab.ids("class")
+                return Grammar((State(((coord | unsure, END),), read=coord if read else None, window=window),), 1)
+
+            def deserialize(self, query, samples, vocab):
+                found.append(samples[0])
+                return {}
+
+        watched = Watched(TaskOptions(decoding=Decoding(temperature=temperature)))
+        world.predictor(find=watched).predict(world.examples, ["find"])
+        return found
+
+    bins = world.vocab.bins
+    none, three, most, alone = told(0), told(3), told(bins), told(3, read=False)
+    for at_best, near, all_bins, unread in zip(none, three, most, alone, strict=True):
+        assert at_best.tokens == near.tokens == all_bins.tokens == unread.tokens
+        assert at_best.best == near.best == all_bins.best and at_best.best - world.vocab.coord.start in range(bins)
+        assert at_best.expected == at_best.best and abs(near.expected - near.best) <= 3
+        assert at_best.best_prob < near.best_prob < all_bins.best_prob < 1  # the rest is that of the classes
+        if at_best.best == at_best.tokens:
+            np.testing.assert_allclose(at_best.best_prob, np.exp(at_best.logprobs), rtol=1e-5)
+        assert unread.best == unread.expected == unread.tokens
+        np.testing.assert_allclose(unread.best_prob, np.exp(unread.logprobs), rtol=1e-5)
+    assert len({one.expected.item() for one in three}) == 3  # each image has its own
 
 
 def test_another_seed_draws_other_answers(world):

@@ -14,6 +14,7 @@ import torch
 
 from multitask import plugins
 from multitask.annotations import Annotation, Boxes, Captions, Labels
+from multitask.data.shapes import INFO
 from multitask.inference import Predictor
 from multitask.task import END, Decoded, Grammar, Ids, Query, State, Target, Task, View
 from multitask.testing import SIDE, ContractError, check_task, random_walk, tiny_examples, tiny_model, tiny_vocabulary
@@ -216,6 +217,19 @@ def test_a_fault_is_told_with_task_and_method(case: str):
     assert problem in str(caught.value)
 
 
+def test_a_drift_is_let_pass_where_the_task_says_so_and_nothing_else_is():
+    drifting = type("Drifting", (Largest,), {"serialize": forgets})
+    check_task(drifting(), EXAMPLES, samples=20, exact=False)
+    with pytest.raises(ContractError, match="deserialize: a second round trip"):
+        check_task(drifting(), EXAMPLES, samples=20, exact=True)
+    for method, broken, problem in (
+        FAULTS[case] for case in ("a changed example", "boxes in pixels", "a grammar with a dead end")
+    ):
+        with pytest.raises(ContractError) as caught:
+            check_task(type("Broken", (drifting,), {method: broken})(), EXAMPLES, samples=20, exact=False)
+        assert problem in str(caught.value)
+
+
 def test_examples_must_be_annotated():
     with pytest.raises(ContractError, match="task 'largest': kinds: no example is annotated with boxes"):
         check_task(Largest(), [replace(EXAMPLES[0], annotations={})])
@@ -251,7 +265,17 @@ def test_every_answer_is_tried():
 
 @pytest.mark.parametrize("plugin", plugins.installed(), ids=lambda plugin: plugin.name)
 def test_the_installed_tasks_keep_the_contract(plugin: plugins.Plugin):
-    check_task(plugins.load(plugin.name)(), tiny_examples(3), samples=20)
+    """As they are in a new model of the data that the examples are from."""
+    task = plugins.load(plugin.name)
+    check_task(task(task().fitted(INFO)), tiny_examples(3), samples=20)
+
+
+def test_what_is_certain_has_no_window():
+    tokens = np.array([7, 3, 3])
+    certain = Decoded.certain(tokens)
+    assert certain.tokens.tolist() == certain.best.tolist() == certain.expected.tolist() == [7, 3, 3]
+    assert certain.best_prob.tolist() == [1.0] * 3 and certain.logprobs.tolist() == [0.0] * 3
+    assert len(Decoded.certain(tokens[:0]).expected) == 0
 
 
 def test_the_tiny_kit():

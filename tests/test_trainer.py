@@ -11,10 +11,11 @@ import torch
 
 from multitask import train
 from multitask.config import Config, DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
-from multitask.data.mixture import Mixture, group_tasks
+from multitask.data.mixture import Batch, Mixture, group_tasks
 from multitask.errors import MtpError
 from multitask.model.encoder_decoder import build_model
 from multitask.optimisation import learning_rate, make_optimizer
+from multitask.task import View
 from multitask.trainer import BAD_STEPS, Trainer
 
 CPU = torch.device("cpu")
@@ -227,6 +228,46 @@ def test_a_batch_with_nothing_to_say_does_no_harm(world, toys, monkeypatch):
     assert trainer.update(world.mixture(["find"])[0]) == {}
     assert (trainer.progress.step, trainer.progress.bad_steps) == (2, 0)
     assert same(before, weights(trainer.model))
+
+
+def seeing_cats(toys, count: int, seed: int = 0) -> Mixture:
+    """A task that looks at cats alone, which every third image shows, beside one that looks at whole images."""
+
+    class Cats(toys.Find):
+        name = "find"
+
+        def views(self, annotations, rng=None):
+            boxes = annotations["boxes"]
+            cats = boxes.take([label == "cat" for label in boxes.labels])
+            return [View(tuple(cats.xyxy[i]), {"boxes": cats.take([i])}) for i in range(len(cats))]
+
+    tasks, dataset = [Cats(), toys.Say()], toys.Dataset(count)
+    return Mixture(dataset, group_tasks(tasks, dataset), toys.vocabulary(*tasks), 32, 1, seed)
+
+
+def test_a_step_in_which_a_task_sees_nothing_is_one_of_the_others(world, toys, monkeypatch):
+    trainer, mixture, sizes = world.trainer(), seeing_cats(toys, 6), []
+    encode = trainer.model.encode
+    monkeypatch.setattr(trainer.model, "encode", lambda x, e: (sizes.append(len(x)), encode(x, e))[1])
+    for step in range(6):
+        cats, whole = mixture[step]
+        found = trainer.update([cats, whole])
+        seen = whole.files[0] in ("toys/2.png", "toys/5.png")
+        assert list(found) == (["find", "say"] if seen else ["say"]) and len(cats.images) == seen
+        assert sizes == ([1, 1] if seen else [1])
+        sizes.clear()
+    assert (trainer.progress.step, trainer.progress.bad_steps) == (6, 0)
+
+
+def test_a_step_in_which_nothing_is_to_be_seen_changes_nothing(world, toys, monkeypatch):
+    trainer, mixture = world.trainer(ema=0.5), seeing_cats(toys, 6)
+    trainer.update(mixture[0])
+    empty = next(batches[0] for batches in map(mixture.__getitem__, range(6)) if not len(batches[0].images))
+    before = weights(trainer.model)
+    monkeypatch.setattr(trainer.model, "encode", lambda *_: pytest.fail("encodes nothing"))
+    assert isinstance(empty, Batch) and trainer.update([empty]) == {}
+    assert same(before, weights(trainer.model))
+    assert (trainer.progress.step, trainer.progress.bad_steps) == (2, 0)
 
 
 def test_bfloat16_gives_nearly_the_same_loss(world):

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError, MtpError
+from ..errors import DataError, MtpError, UsageError
 from ..example import Example
 from ..sequence.vocabulary import Vocabulary
 from ..task import Target, Task
@@ -153,13 +153,22 @@ def _nothing_for(tasks: Sequence[Task], dataset: Dataset) -> DataError:
 
 
 class Mixture(torch.utils.data.Dataset[list[Batch]]):
-    """Item `step` is the batches of that step, one a group of tasks."""
+    """Item `step` is the batches of that step, one a look; `longest` is the decoder's longest sequence."""
 
     def __init__(
-        self, dataset: Dataset, groups: Sequence[Group], vocab: Vocabulary, side: int, batch_size: int, seed: int
+        self,
+        dataset: Dataset,
+        groups: Sequence[Group],
+        vocab: Vocabulary,
+        side: int,
+        batch_size: int,
+        seed: int,
+        longest: int | None = None,
     ) -> None:
         self.dataset, self.groups, self.vocab = dataset, groups, vocab
         self.side, self.batch_size, self.seed = side, batch_size, seed
+        self.longest = longest
+        self.measured: set[str] = set()  # tasks whose answers are known to fit
 
     def __getitem__(self, step: int) -> list[Batch]:
         return [batch for group in self.groups for batch in self._batches(group, step)]
@@ -183,10 +192,24 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
             placement = place(example.size, self.side, view.region_xyxy, augment, rng)
             moved = example.only(draft.kinds, view.annotations).warp(placement.matrix, placement.size)
             for task in look:
-                draft.targets[task.name] += [(len(draft.images), t) for t in _checked(task, moved, self.vocab, rng)]
+                targets = _checked(task, moved, self.vocab, rng)
+                self._measure(task, targets)
+                draft.targets[task.name] += [(len(draft.images), target) for target in targets]
             draft.images.append(placement.render(pixels, partial(colour_jitter, strength=augment.colour, rng=rng)))
             draft.extents.append((placement.size[1], placement.size[0]))
             draft.files.append(example.file)
+
+    def _measure(self, task: Task, targets: Sequence[Target]) -> None:
+        """At the first target of a task, not at the first long one. Raises UsageError where answers may not fit."""
+        if self.longest is None or task.name in self.measured or not targets:
+            return
+        needed = len(targets[0].prompt) + task.grammar(targets[0].query(), self.vocab).max_tokens
+        if needed > self.longest:
+            raise UsageError(
+                f"tasks.{task.name}: prompt and answer may have {needed} tokens, and model.decoder.max_length is "
+                f"{self.longest}: raise that, or let answers be shorter"
+            )
+        self.measured.add(task.name)
 
     def _readable(self, group: Group, epoch: int, place_in_epoch: int) -> tuple[Example, NDArray[np.uint8]]:
         """The example at this place of the epoch; one that cannot be read is named, and the next takes its place."""

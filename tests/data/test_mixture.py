@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -9,10 +10,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from multitask.annotations import Boxes
+from multitask.annotations import Boxes, Keypoints
+from multitask.data import mixture as engine
 from multitask.data.mixture import TRIES, Batch, Mixture, collate, group_tasks
+from multitask.data.shapes import INFO, ShapesDataset
 from multitask.errors import DataError, MtpError
+from multitask.example import Example
+from multitask.skeleton import Skeleton
 from multitask.task import Augment, Target, Task, TaskOptions, View
+from multitask.tasks.detection import Detection, DetectionOptions
+from multitask.tasks.keypoints import KeypointDetection, KeypointOptions
+from multitask.testing import tiny_vocabulary
 
 VARIED = Augment(scale=(0.5, 1.5), flip=0.5, colour=0.5)
 SIDE = 32
@@ -43,10 +51,20 @@ def world(toys):
                 if label == "cat"
             ]
 
+    class Strips(toys.Find):
+        """Looks at one to three upright strips of the image, wherever chance puts them."""
+
+        name = "strips"
+
+        def views(self, annotations, rng=None):
+            lefts = np.linspace(0, 20, 3) if rng is None else rng.uniform(0, 20, rng.integers(1, 4))
+            return [View((left, 0.0, left + 20.0, 40.0)) for left in lefts]
+
     world = type("World", (), {})()
     world.find, world.say = toys.Find(TaskOptions(augment=VARIED)), toys.Say(TaskOptions(augment=VARIED))
     world.plain, world.halves, world.named = toys.Say(), Halves(), Named()
-    world.vocab = toys.vocabulary(world.find, world.say, world.halves, world.named)
+    world.strips = Strips(TaskOptions(augment=VARIED))
+    world.vocab = toys.vocabulary(world.find, world.say, world.halves, world.named, world.strips)
     world.Dataset, world.Find = toys.Dataset, toys.Find
 
     def mixture(tasks, dataset, batch_size=4, seed=0) -> Mixture:
@@ -83,6 +101,24 @@ def test_a_step_is_the_same_whatever_the_workers_and_the_history(world):
     assert not equal(none[0], none[1])
 
 
+def test_a_step_is_the_same_whatever_was_asked_before_it(world):
+    tasks = [world.find, world.plain, world.strips, world.named]
+    fresh = {step: world.mixture(tasks, world.Dataset(9))[step] for step in (5, 0, 3)}
+    used = world.mixture(tasks, world.Dataset(9))
+    assert all(equal(used[step], fresh[step]) for step in (0, 3, 5, 3, 0))
+    assert not equal(fresh[3], fresh[5])
+
+
+def test_views_by_chance_are_the_same_whatever_the_workers(world):
+    def steps(workers: int) -> list[list[Batch]]:
+        mixture = world.mixture([world.strips, world.plain, world.named], world.Dataset(9))
+        return list(DataLoader(mixture, batch_size=None, sampler=range(4), num_workers=workers))
+
+    none, two = steps(0), steps(2)
+    assert all(map(equal, none, two))
+    assert len({len(batches[0].images) for batches in none}) > 1
+
+
 def test_another_seed_gives_other_batches(world):
     first, second = (world.mixture([world.find], world.Dataset(9), 4, seed)[0] for seed in (0, 1))
     assert not equal(first, second)
@@ -117,6 +153,147 @@ def test_other_augmentation_other_images_or_own_views_mean_a_batch_of_their_own(
     assert Counter(batches[1].files) == {f"toys/{i}.png": 2 for i in (1, 3, 5)}
 
 
+class Counted:
+    """A data set that tells which images were read, and which examples were made."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset, self.info, self.kinds = dataset, dataset.info, dataset.kinds
+        self.read: list[int] = []
+        self.made: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, i: int):
+        self.made.append(i)
+        example = self.dataset[i]
+        return replace(example, load=lambda: (self.read.append(i), example.load())[1])
+
+
+@pytest.mark.parametrize("names", [["find"], ["find", "say"], ["find", "plain", "halves", "strips", "named"]])
+def test_an_image_is_read_once_for_all_that_look_at_it(world, names):
+    dataset = Counted(world.Dataset(9))
+    mixture = world.mixture([getattr(world, name) for name in names], dataset)
+    assert dataset.read == []
+    for step in range(3):
+        batches = mixture[step]
+        seen = {file for batch in batches for file in batch.files}
+        assert len(dataset.read) == 4 and {f"toys/{i}.png" for i in dataset.read} == seen
+        dataset.read.clear()
+
+
+def test_what_is_annotated_on_other_images_reads_its_own(world):
+    kinds = lambda i: frozenset({"boxes"} | ({"captions"} if i % 2 else set()))  # noqa: E731
+    dataset = Counted(world.Dataset(6, kinds=kinds))
+    world.mixture([world.find, world.halves, world.say], dataset, 3)[0]
+    assert len(dataset.read) == 3 + 3 and set(dataset.read[3:]) <= {1, 3, 5}
+
+
+def test_who_shares_images_and_who_shares_views(world):
+    kinds = lambda i: frozenset({"boxes"} | ({"captions"} if i % 2 else set()))  # noqa: E731
+    tasks = [world.find, world.halves, world.Find(), world.say, world.strips]
+    same, other = group_tasks(tasks, world.Dataset(6, kinds=kinds))
+    assert [[task.name for task in look] for look in same.looks] == [["find"], ["halves"], ["find"], ["strips"]]
+    assert [[task.name for task in look] for look in other.looks] == [["say"]]
+    assert same.positions.tolist() == [0, 1, 2, 3, 4, 5] and other.positions.tolist() == [1, 3, 5]
+    (together,) = group_tasks([world.find, world.say, world.halves], world.Dataset(6))
+    assert together.looks == ((world.find, world.say), (world.halves,)) and together.name == "find+say+halves"
+
+
+def test_looks_of_one_image_lie_in_one_step(world):
+    whole, plain, halves = world.mixture([world.find, world.plain, world.halves], world.Dataset(9))[1]
+    assert whole.files == plain.files
+    assert halves.files == [file for file in whole.files for _ in range(2)]
+    assert halves.sequences["halves"].rows.tolist() == list(range(8))
+
+
+def test_people_are_images_of_their_own_and_sequences_point_at_them():
+    det = Detection(DetectionOptions(augment=Augment()))
+    poses = KeypointDetection(KeypointOptions(skeleton=INFO.skeleton))
+    vocab, dataset = tiny_vocabulary([det, poses]), ShapesDataset("val", 24)
+    (group,) = group_tasks([det, poses], dataset)
+    for step in range(2):
+        scenes, people = Mixture(dataset, [group], vocab, SIDE, 8, 0)[step]
+        assert list(scenes.sequences) == ["det"] and list(people.sequences) == ["keypoints"]
+        assert len(scenes.images) == 8 and scenes.sequences["det"].rows.tolist() == list(range(8))
+        there = Counter({file: len(dataset[int(file[-6:])].annotations["keypoints"]) for file in scenes.files})
+        assert Counter(people.files) == +there and 0 in there.values()
+        sequences = people.sequences["keypoints"]
+        assert len(people.images) == len(people.extent) == there.total()
+        rows = sequences.rows.tolist()  # a figure of which the crop shows no point has an image and no sequence
+        assert rows == sorted(set(rows)) and set(rows) <= set(range(there.total())) and len(rows) > there.total() / 2
+        assert (sequences.inputs[:, 0] == vocab.id("<keypoints>")).all()
+
+
+def test_the_points_of_a_person_lie_on_the_pixels_of_their_view():
+    """Two people in the dark, each with a red left and a green right hand, found again from the targets."""
+    pair = Skeleton(names=("left", "right"), flip_pairs=((0, 1),), categories=("person",))
+    boxes = np.array([[10.0, 10, 50, 50], [50.0, 46, 90, 86]])
+    hands = np.array([[[18.0, 20], [42, 36]], [[58.0, 76], [80, 54]]])
+    pixels = np.zeros((96, 96, 3), dtype=np.uint8)
+    for person in hands.astype(int):
+        for colour, (x, y) in enumerate(person):
+            pixels[y - 3 : y + 3, x - 3 : x + 3, colour] = 255
+    people = Keypoints(boxes, ("person",) * 2, points=hands, visibility=np.full((2, 2), 2), skeleton=pair)
+
+    class Dark:
+        info = INFO
+        kinds = staticmethod(lambda i: frozenset({"keypoints"}))
+        __len__ = staticmethod(lambda: 1)
+        __getitem__ = staticmethod(lambda i: Example(0, "dark.png", (96, 96), {"keypoints": people}, lambda: pixels))
+
+    task = KeypointDetection(KeypointOptions(augment=Augment(scale=(0.6, 1.2), flip=0.5), skeleton=pair))
+    vocab = tiny_vocabulary([task], ["person"])
+    mixture = Mixture(Dark(), group_tasks([task], Dark()), vocab, 64, 1, 0)
+    orders: Counter[tuple[int, int]] = Counter()
+    for step in range(20):
+        (batch,) = mixture[step]
+        s = batch.sequences["keypoints"]
+        assert len(batch.images) == 2
+        for row, tokens in zip(s.rows.tolist(), s.targets[:, 5:9], strict=True):
+            if (tokens != vocab.id("<invisible>")).all():
+                places = ((tokens - vocab.coord.start) / (vocab.bins - 1) * 63).round().long().reshape(2, 2)
+                found = [batch.images[row, :, y, x] for y, x in places.tolist()]
+                assert all(colour.max() > 100 for colour in found)
+                orders[tuple(int(colour.argmax()) for colour in found)] += 1
+    assert orders.keys() == {(0, 1), (1, 0)} and min(orders.values()) > 5  # in a mirror image left hands are green
+
+
+def test_no_more_people_than_wanted_and_others_the_next_time():
+    poses = KeypointDetection(KeypointOptions(skeleton=INFO.skeleton, max_instances=1))
+    dataset = ShapesDataset("val", 24)
+    crowded = next(i for i in range(24) if len(dataset[i].annotations["keypoints"]) == 3)
+
+    class Alone(ShapesDataset):
+        def __getitem__(self, i):
+            return dataset[crowded]
+
+    mixture = Mixture(Alone("val", 1), group_tasks([poses], Alone("val", 1)), tiny_vocabulary([poses]), SIDE, 1, 0)
+    batches = [mixture[step][0] for step in range(12)]
+    assert {len(batch.images) for batch in batches} == {1}
+    regions = [poses.views(dataset[crowded].annotations, np.random.default_rng(seed))[0] for seed in range(12)]
+    assert len({int(view.annotations["keypoints"].ids[0]) for view in regions}) == 3
+
+
+def test_an_image_in_which_a_task_sees_nothing_is_in_the_batches_of_the_others(world):
+    whole, named = world.mixture([world.find, world.named], world.Dataset(9), 9)[0]
+    assert len(whole.images) == 9 and len(named.images) == len(named.files) == len(named.extent) == 3
+    assert Counter(named.files) == Counter(file for file in whole.files if int(file[5]) % 3 == 2)
+    assert named.sequences["named"].rows.tolist() == [0, 1, 2]
+
+
+def test_a_step_in_which_a_task_sees_nothing_has_an_empty_batch_of_it(world):
+    mixture = world.mixture([world.find, world.named], world.Dataset(9), 1)
+    steps = [mixture[step] for step in range(9)]
+    empty = [named for whole, named in steps if int(whole.files[0][5]) % 3 != 2]
+    assert len(empty) == 6
+    for batch in empty:
+        assert batch.images.shape == (0, 3, SIDE, SIDE) and batch.images.dtype == torch.uint8
+        assert batch.extent.shape == (0, 2) and batch.files == []
+        assert len(batch.sequences["named"].rows) == len(batch.sequences["named"].inputs) == 0
+        assert batch.to(torch.device("cpu")).images.shape == batch.images.shape
+
+
 def test_a_task_without_images_is_refused_by_name(world):
     boxes_only = world.Dataset(3, kinds=lambda i: frozenset({"boxes"}))
     with pytest.raises(DataError, match="toys: no image is annotated with captions, which task 'say' learns from"):
@@ -133,6 +310,47 @@ def test_images_in_which_a_task_sees_nothing_are_left_out(world):
     corners = batch.sequences["named"].targets[:, :4] - world.vocab.coord.start
     assert (corners[:, :2] == 0).all()  # the view is the box itself
     assert (corners[:, 2:].amax(1) == world.vocab.bins - 1).all()
+
+
+def test_where_many_images_show_something_not_all_are_looked_through(world, monkeypatch):
+    monkeypatch.setattr(engine, "SAMPLE", 10)  # of 40, every fourth, a third of which shows a cat
+    dataset = Counted(world.Dataset(40))
+    (group,) = group_tasks([world.named], dataset)
+    assert len(group.positions) == 40 and dataset.made == list(range(0, 40, 4))
+    (batch,) = world.mixture([world.named], world.Dataset(40), 20)[0]
+    assert 0 < len(batch.images) < 20  # those without a cat have no view
+
+
+def test_where_few_images_show_something_the_others_are_left_out(world, monkeypatch):
+    monkeypatch.setattr(engine, "SAMPLE", 10)
+    monkeypatch.setattr(engine, "ENOUGH", 0.5)
+    (group,) = group_tasks([world.named], world.Dataset(40))
+    assert group.positions.tolist() == list(range(2, 40, 3))
+    (batch,) = world.mixture([world.named], world.Dataset(40), 20)[0]
+    assert len(batch.images) == 20
+
+
+def test_a_small_data_set_is_looked_through_in_any_case(world, monkeypatch):
+    monkeypatch.setattr(engine, "SAMPLE", 10)
+    (group,) = group_tasks([world.named], world.Dataset(18))
+    assert group.positions.tolist() == [2, 5, 8, 11, 14, 17]
+
+
+def test_where_somebody_sees_whole_images_none_is_looked_at_before(world):
+    dataset = Counted(world.Dataset(9))
+    (group,) = group_tasks([world.named, world.find], dataset)
+    assert group.positions.tolist() == list(range(9)) and dataset.made == []
+
+
+def test_a_task_that_sees_nothing_anywhere_is_refused_by_name(world):
+    class Blind(world.Find):
+        name = "blind"
+
+        def views(self, annotations, rng=None):
+            return []
+
+    with pytest.raises(DataError, match="toys: no image is annotated with boxes, which task 'blind' learns from"):
+        group_tasks([Blind()], world.Dataset(9))
 
 
 def test_targets_follow_the_pixels_of_their_view(world):

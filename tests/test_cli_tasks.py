@@ -1,0 +1,263 @@
+"""All four tasks as a user meets them on the command line: one model, boxes found or given, answers in one file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from multitask.config import load_config
+from multitask.data.shapes import POINTS, ShapesDataset
+
+
+def _tools() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("command_line", Path(__file__).with_name("command_line.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+tools = _tools()
+Done, Shell = tools.Done, tools.Shell
+ALL = "det,caption,keypoints,segment"
+SHORT = ("train.steps=2", "data.val_size=2")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A folder with a model of all tasks in `runs/all`, one of outlines alone in `runs/outlines`, and a picture."""
+    folder = tmp_path_factory.mktemp("shell")
+    Image.fromarray(ShapesDataset("val", 1)[0].load()).save(folder / "img.png")
+    with Shell(folder) as shell:
+        shell.trained = {}
+        for run, tasks in (("all", ALL), ("outlines", "segment")):
+            done = shell.mtp("train", "--config", "smoke", "--tasks", tasks, "--out", f"runs/{run}", *SHORT)
+            assert done.code == 0, done.err
+            shell.trained[run] = done
+        yield shell
+
+
+@pytest.fixture
+def predict(shell: Shell, tmp_path: Path) -> Any:
+    """Ask the model of all tasks, or another `run`: what came of it, and what was written of each task."""
+
+    def asked(*words: str, run: str = "all") -> tuple[Done, dict[str, Any]]:
+        done = shell.mtp("predict", "--model", f"runs/{run}", *words, "img.png", "--out", str(tmp_path))
+        files = [json.loads(file.read_text(), parse_constant=pytest.fail) for file in tmp_path.glob("*.json")]
+        assert len(files) == (done.code == 0)
+        assert len(list(tmp_path.glob("*.png"))) == len(files)
+        return done, files[0]["tasks"] if files else {}
+
+    return asked
+
+
+def one_line(done: Done, *words: str) -> None:
+    assert (done.code, done.out) == (2, "")
+    assert all(word in done.line for word in words), done.line
+
+
+def assert_points(answer: dict[str, Any]) -> None:
+    assert set(answer) == {"label", "score", "box_xyxy", "points"} and answer["label"] == "figure"
+    assert [point["name"] for point in answer["points"]] == list(POINTS)
+    for point in answer["points"]:
+        assert set(point) == {"name", "xy", "visibility", "score"} and point["visibility"] in (0, 2)
+        assert all(0 <= value <= 128 for value in point["xy"]) and 0 <= point["score"] <= 1
+
+
+def assert_outline(answer: dict[str, Any]) -> None:
+    assert set(answer) == {"label", "score", "box_xyxy", "polygons_xy"}
+    for part in answer["polygons_xy"]:
+        assert 3 <= len(part) <= 24 and all(0 <= value <= 128 for point in part for value in point)
+
+
+# -------------------------------------------------------------------------------------------------------------- train
+
+
+def test_the_four_tasks_are_listed_with_their_aliases(shell: Shell) -> None:
+    out = shell.mtp("tasks").out
+    rows = {
+        "det": "detect, detection",
+        "caption": "cap, captioning, describe",
+        "segment": "polygons, seg, segmentation",
+        "keypoints": "keypoint, kpt, pose",
+    }
+    for name, aliases in rows.items():
+        assert re.search(rf"│ {name} +│ {aliases} +│ multitask-prompts", out), out
+    checked = shell.mtp("tasks", "--check").out
+    assert (
+        "outlines objects (polygons, category names, scores)" in checked and "finds the points of a skelet" in checked
+    )
+
+
+def test_all_four_are_trained_and_scored(shell: Shell) -> None:
+    done = shell.trained["all"]
+    for row in (r"det\W+AP50", r"caption\W+CIDEr-D", r"segment\W+AP50", r"keypoints\W+AP50"):
+        assert re.search(rf"{row}\W+\d\.\d{{3}}", done.out), done.out
+    step = r"step 2/2  det \d+\.\d+  caption \d+\.\d+  keypoints \d+\.\d+  segment \d+\.\d+  \d+ images/s"
+    assert re.search(step, done.err), done.err
+    assert set(json.loads((shell.folder / "runs/all/scores.json").read_text())) == set(ALL.split(","))
+
+
+def test_the_model_keeps_the_skeleton_of_its_data(shell: Shell) -> None:
+    run = shell.folder / "runs/all"
+    (checkpoint,) = run.glob("checkpoints/step-*/config.json")
+    for tasks in (
+        yaml.safe_load((run / "config.yaml").read_text())["tasks"],
+        json.loads(checkpoint.read_text())["tasks"],
+    ):
+        others = dict(tasks["keypoints"])
+        skeleton = others.pop("skeleton")
+        assert skeleton["names"] == list(POINTS) and skeleton["categories"] == ["figure"]
+        assert len(skeleton["sigmas"]) == 9 and skeleton["flip_pairs"] == [[3, 4], [5, 6], [7, 8]]
+        assert {**tasks, "keypoints": others} == load_config("smoke").tasks  # what nobody changed is not written
+
+
+# --------------------------------------------------------------------------------------------------------------- eval
+
+
+def test_the_title_says_that_true_boxes_were_given(shell: Shell) -> None:
+    words = ["eval", "--model", "runs/all", "--tasks", "segment,pose", "--json"]
+    (title, found), (plain, _) = (
+        *json.loads(shell.mtp(*words, "--oracle-boxes").out).items(),
+        *json.loads(shell.mtp(*words).out).items(),
+    )
+    assert (title, plain) == ("runs/all on shapes val, true boxes given", "runs/all on shapes val")
+    assert list(found) == ["segment", "keypoints"]
+
+
+def test_it_says_nothing_of_boxes_where_nobody_asks_about_any(shell: Shell) -> None:
+    done = shell.mtp("eval", "--model", "runs/all", "--tasks", "caption", "--oracle-boxes", "--json")
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out)) == ["runs/all on shapes val"]
+
+
+def test_the_table_says_so_too(shell: Shell) -> None:
+    done = shell.mtp("eval", "--model", "runs/all", "--tasks", "seg", "--oracle-boxes")
+    assert done.code == 0 and "runs/all on shapes val, true boxes given" in done.out
+    assert re.search(r"segment\W+AP50", done.out) and "free-running decoding" in done.out
+
+
+def test_a_model_of_outlines_alone_is_scored_with_true_boxes(shell: Shell) -> None:
+    done = shell.mtp("eval", "--model", "runs/outlines", "--json")
+    assert done.code == 0, done.err
+    scores = json.loads((shell.folder / "runs/outlines/scores.json").read_text())  # those at the end of training
+    assert json.loads(done.out) == {"runs/outlines on shapes val, true boxes given": scores}
+
+
+def test_the_self_test_needs_no_oracle(shell: Shell) -> None:
+    one_line(shell.mtp("eval", "--self-test", "--oracle-boxes"), "--self-test", "leave --oracle-boxes out")
+
+
+def test_the_truth_of_outlines_and_points_scores_one(shell: Shell) -> None:
+    done = shell.mtp("eval", "--self-test", "--tasks", "segment,keypoints", "--json", "data.val_size=20")
+    assert done.code == 0, done.err
+    direct, through = json.loads(done.out).values()
+    assert direct["segment"]["AP"] == direct["keypoints"]["AP"] == 1.0
+    assert through["segment"]["AP50"] == 1.0 and through["keypoints"]["AP"] > 0.97
+
+
+# ------------------------------------------------------------------------------------------------------------ predict
+
+
+def test_one_file_holds_the_answers_of_all_four(predict: Any) -> None:
+    done, found = predict("--task", "det,segment,keypoints,caption", "--min-score", "0")
+    assert done.code == 0, done.err
+    assert list(found) == ["det", "segment", "keypoints", "caption"]
+    boxes, outlines = found["det"]["boxes"], found["segment"]["polygons"]
+    assert boxes and [answer["label"] for answer in outlines] == [box["label"] for box in boxes]
+    assert [answer["box_xyxy"] for answer in outlines] == [box["box_xyxy"] for box in boxes]
+    for answer in outlines:
+        assert_outline(answer)
+    figures = [box for box in boxes if box["label"] == "figure"]
+    points = found["keypoints"].get("keypoints", [])
+    assert [answer["box_xyxy"] for answer in points] == [box["box_xyxy"] for box in figures]
+    assert len(found["caption"]["captions"]) == 1
+    rows = re.findall(r"^│ (\w+)", done.out, flags=re.MULTILINE)
+    assert rows == [name for name, kinds in found.items() for answers in kinds.values() for _ in answers]
+
+
+def test_outlines_of_what_was_found(predict: Any) -> None:
+    done, found = predict("--task", "segmentation", "--min-score", "0")
+    assert done.code == 0, done.err
+    assert list(found) == ["segment"] and found["segment"]["polygons"]
+    for answer in found["segment"]["polygons"]:
+        assert_outline(answer)
+
+
+def test_nothing_found_leaves_nothing_to_outline(predict: Any) -> None:
+    done, found = predict("--task", "segment,keypoints", "--min-score", "1")
+    assert done.code == 0 and found == {"segment": {}, "keypoints": {}}
+
+
+def test_points_in_a_box_that_was_given(predict: Any) -> None:
+    done, found = predict("--task", "keypoints", "--box", "10,10,90,90")
+    assert done.code == 0, done.err
+    (answer,) = found["keypoints"]["keypoints"]
+    assert answer["box_xyxy"] == [10, 10, 90, 90]
+    assert_points(answer)
+
+
+def test_several_boxes_in_their_order(predict: Any) -> None:
+    done, found = predict("--task", "pose", "--box", "60,60,90,90", "--box", "10,10,40,90")
+    assert done.code == 0, done.err
+    answers = found["keypoints"]["keypoints"]
+    assert [answer["box_xyxy"] for answer in answers] == [[60, 60, 90, 90], [10, 10, 40, 90]]
+    for answer in answers:
+        assert_points(answer)
+
+
+def test_an_outline_needs_to_know_of_what(predict: Any) -> None:
+    done, _ = predict("--task", "segment", "--box", "10,10,90,90")
+    one_line(done, "--class", "{class}")
+
+
+@pytest.mark.parametrize("words", [["--task", "segment", "--class", "disc"], ["--ask", "outline the disc"]])
+def test_an_outline_in_a_box_that_was_given(predict: Any, words: list[str]) -> None:
+    done, found = predict(*words, "--box", "10,10,90,90")
+    assert done.code == 0, done.err
+    (answer,) = found["segment"]["polygons"]
+    assert answer["label"] == "disc" and answer["box_xyxy"] == [10, 10, 90, 90] and answer["score"] == 1
+    assert_outline(answer)
+
+
+def test_asking_for_outlines_of_a_category_in_words(predict: Any) -> None:
+    done, found = predict("--ask", "outline discs", "--min-score", "0")
+    assert done.code == 0, done.err
+    assert list(found) == ["segment"]
+    assert {answer["label"] for answer in found["segment"]["polygons"]} == {"disc"}
+
+
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        ("segment everything", "segment"),
+        ("Outline everything!", "segment"),
+        ("find the pose of figures", "keypoints"),
+        ("find poses", "keypoints"),
+        ("find discs", "det"),
+    ],
+)
+def test_words_find_their_task(predict: Any, words: str, task: str) -> None:
+    done, found = predict("--ask", words)
+    assert done.code == 0, done.err
+    assert list(found) == [task]
+
+
+def test_a_model_of_outlines_alone_asks_for_boxes(predict: Any) -> None:
+    done, _ = predict("--task", "segment", run="outlines")
+    one_line(done, "'segment'", "'det'", "box")
+    done, _ = predict(run="outlines")
+    one_line(done, "'segment'", "'det'", "box")
+    done, found = predict("--class", "star", "--box", "10,10,90,90", run="outlines")
+    assert done.code == 0, done.err
+    assert [answer["label"] for answer in found["segment"]["polygons"]] == ["star"]

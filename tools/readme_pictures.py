@@ -1,0 +1,44 @@
+"""The pictures of the README: what a model that was trained on `shapes` answers about one scene that it has not seen.
+
+    python tools/readme_pictures.py runs/shapes docs/pictures --scene 12
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from multitask.assembly import open_run
+from multitask.data.dataset import open_dataset
+from multitask.draw import draw, save_png
+from multitask.inference import above
+from multitask.machine import pick_device
+
+SIDE = 384  # pixels
+COLOURS = 128  # a palette makes noisy scenes four times smaller
+
+
+def main() -> None:
+    """Write TASK.png for every task of the run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--scene", type=int, default=0, help="number of the scene in the split `test`")
+    parser.add_argument("--min-score", type=float, default=0.3)
+    arguments = parser.parse_args()
+    run, example = open_run(arguments.run), open_dataset("shapes", "test", role="val")[arguments.scene]
+    predictor = run.predictor(pick_device("cpu"))
+    predictor.floor = arguments.min_score
+    (answers,) = predictor.predict([example], list(run.tasks))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, prediction in answers.items():
+        shown = list(above(prediction.annotations, arguments.min_score).values())
+        picture = draw(example.load(), shown)
+        picture = picture.resize((SIDE, round(SIDE * picture.height / picture.width)), Image.Resampling.LANCZOS)
+        save_png(picture.quantize(COLOURS), arguments.out / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
