@@ -51,10 +51,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 def predict(shell: Shell, tmp_path: Path) -> Any:
     """Ask the model of all tasks, or another `run`: what came of it, and what was written of each task."""
 
-    def asked(*words: str, run: str = "all") -> tuple[Done, dict[str, Any]]:
+    def asked(*words: str, run: str = "all", code: int = 0) -> tuple[Done, dict[str, Any]]:
         done = shell.mtp("predict", "--model", f"runs/{run}", *words, "img.png", "--out", str(tmp_path))
         files = [json.loads(file.read_text(), parse_constant=pytest.fail) for file in tmp_path.glob("*.json")]
         assert len(files) == (done.code == 0)
+        assert not code or done.code == code
         assert len(list(tmp_path.glob("*.png"))) == len(files)
         return done, files[0]["tasks"] if files else {}
 
@@ -147,6 +148,12 @@ def test_the_table_says_so_too(shell: Shell) -> None:
     assert re.search(r"segment\W+AP50", done.out) and "free-running decoding" in done.out
 
 
+def test_training_says_so_too(shell: Shell) -> None:
+    told = {run: " ".join((done.out + done.err).split()) for run, done in shell.trained.items()}
+    said = "scores are for the true boxes"
+    assert said in told["outlines"] and said not in told["all"]
+
+
 def test_a_model_of_outlines_alone_is_scored_with_true_boxes(shell: Shell) -> None:
     done = shell.mtp("eval", "--model", "runs/outlines", "--json")
     assert done.code == 0, done.err
@@ -219,6 +226,18 @@ def test_several_boxes_in_their_order(predict: Any) -> None:
 def test_an_outline_needs_to_know_of_what(predict: Any) -> None:
     done, _ = predict("--task", "segment", "--box", "10,10,90,90")
     one_line(done, "--class", "{class}")
+
+
+def test_a_box_outside_the_image_is_a_fault_of_that_image(predict: Any) -> None:
+    done, _ = predict("--task", "keypoints", "--box", "10,10,90,90", "--box", "200,10,290,90", code=3)
+    assert "img.png: --box [200.0, 10.0, 290.0, 90.0] lies outside its 128 x 128 pixels" in " ".join(done.err.split())
+
+
+def test_answers_that_would_not_fit_are_refused_at_the_first_step(shell: Shell) -> None:
+    words = ("--config", "smoke", "--tasks", "segment", "--out", "runs/long", "tasks.segment.max_points=64", *SHORT)
+    done = shell.mtp("train", *words)
+    assert done.code == 2 and "tasks.segment: prompt and answer may have 134 tokens" in done.line
+    assert "model.decoder.max_length is 64" in done.line
 
 
 @pytest.mark.parametrize("words", [["--task", "segment", "--class", "disc"], ["--ask", "outline the disc"]])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from multitask import inference
-from multitask.annotations import Boxes, Labels
+from multitask.annotations import Boxes, Captions, Labels
 from multitask.data.shapes import INFO
 from multitask.errors import UsageError
 from multitask.example import Example
@@ -311,3 +311,17 @@ def test_boxes_for_some_images_alone_do_not_replace_the_required_task(predictor:
     alone = predictor({"segment": four_tasks()["segment"]})
     with pytest.raises(UsageError, match="'det'"):
         alone.predict([image(0), image(1)], ["segment"], [boxes(2), {}])
+
+
+def test_only_what_the_required_task_would_answer_replaces_it(predictor: Callable[..., Predictor], cost: Cost) -> None:
+    class Telling(Detection):
+        """Asks about sentences, and is given them as `labels` never are."""
+
+        name = "telling"
+        requires = ("caption",)
+
+    asking = predictor({"caption": four_tasks()["caption"], "telling": Telling()})
+    asking.predict([image()], ["telling"], [boxes(2)])  # boxes are no sentences: caption is asked all the same
+    assert len(cost.rows) == 2
+    asking.predict([image()], ["telling"], [{"captions": Captions(("a disc",))}])
+    assert len(cost.rows) == 3

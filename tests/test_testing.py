@@ -14,9 +14,9 @@ import torch
 
 from multitask import plugins
 from multitask.annotations import Annotation, Boxes, Captions, Labels
-from multitask.data.shapes import INFO
+from multitask.data.shapes import INFO, NAMES
 from multitask.inference import Predictor
-from multitask.task import END, Decoded, Grammar, Ids, Query, State, Target, Task, View
+from multitask.task import END, DatasetInfo, Decoded, Grammar, Ids, Query, State, Target, Task, View
 from multitask.testing import SIDE, ContractError, check_task, random_walk, tiny_examples, tiny_model, tiny_vocabulary
 
 COUNTING = Path(__file__).parents[1] / "examples" / "counting"
@@ -228,6 +228,21 @@ def test_a_drift_is_let_pass_where_the_task_says_so_and_nothing_else_is():
         with pytest.raises(ContractError) as caught:
             check_task(type("Broken", (drifting,), {method: broken})(), EXAMPLES, samples=20, exact=False)
         assert problem in str(caught.value)
+
+
+def test_a_task_is_fitted_to_the_examples():
+    seen: list[DatasetInfo] = []
+
+    class Fitted(Largest):
+        def fitted(self, dataset):
+            seen.append(dataset)
+            return super().fitted(dataset)
+
+    check_task(Fitted(), tiny_examples(8), samples=2)
+    (dataset,) = seen
+    assert [c.name for c in dataset.categories] == sorted(NAMES) and dataset.skeleton == INFO.skeleton
+    with pytest.raises(ContractError, match="fitted: raised ZeroDivisionError"):
+        check_task(type("Broken", (Largest,), {"fitted": lambda self, dataset: 1 / 0})(), EXAMPLES)
 
 
 def test_examples_must_be_annotated():
