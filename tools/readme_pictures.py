@@ -1,6 +1,8 @@
 """The pictures of the README: what a model that was trained on `shapes` answers about one scene that it has not seen.
 
     python tools/readme_pictures.py runs/shapes docs/pictures --scene 12
+
+Scenes of the split `test`: no figure of the README was computed on them.
 """
 
 from __future__ import annotations
