@@ -186,6 +186,11 @@ class Task:
     def decoding(self) -> Decoding:
         return self.options.decoding or self.prompt.decoding
 
+    @property
+    def whole_image(self) -> bool:
+        """Whether it always looks at the whole image, once: such tasks share that view in training."""
+        return type(self).views is Task.views
+
     def fitted(self, dataset: DatasetInfo) -> TaskOptions:
         """The options for a new model of this data set; what they take from it is saved with the model."""
         return self.options

@@ -38,7 +38,7 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import KeypointAP
-from .noise import jittered
+from .views import object_views, some
 
 Array = NDArray[np.float64]
 
@@ -100,9 +100,8 @@ class KeypointDetection(Task):
         """One an object that can have these points, its box enlarged."""
         objects = self._objects(annotations)
         if rng is not None:
-            objects = objects.take(rng.permutation(len(objects))[: self.options.max_instances])
-            objects = replace(objects, xyxy=jittered(objects.xyxy, self.options.box_jitter, rng))
-        return [View(self._region(objects.xyxy[i]), {objects.kind: objects.take([i])}) for i in range(len(objects))]
+            objects = some(objects, self.options.max_instances, self.options.box_jitter, rng)
+        return object_views(objects, self.options.view_scale)
 
     def _objects(self, annotations: Annotations) -> Boxes:
         known = annotations.get("keypoints", annotations.get("boxes"))
@@ -111,11 +110,6 @@ class KeypointDetection(Task):
         objects = known.answerable()
         fitting = {"", *self.skeleton.categories}  # a box without a category is one that the user drew
         return objects.take([i for i, label in enumerate(objects.labels) if label in fitting])
-
-    def _region(self, box: Array) -> tuple[float, float, float, float]:
-        x0, y0, x1, y1 = box.tolist()
-        across, down = (x1 - x0) * (self.options.view_scale - 1) / 2, (y1 - y0) * (self.options.view_scale - 1) / 2
-        return x0 - across, y0 - down, x1 + across, y1 + down
 
     def queries(self, annotations: Annotations, vocab: Vocabulary) -> list[Query]:
         """One question for each object in the view."""

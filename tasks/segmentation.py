@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ..annotations import Boxes, Polygons
+from ..annotations import Annotation, Boxes, Polygons
 from ..example import Example
 from ..sequence.coordinates import dequantize, quantize
 from ..task import (
@@ -30,11 +30,12 @@ from ..task import (
     Target,
     Task,
     TaskOptions,
+    View,
     Vocabulary,
 )
 from .coco_metrics import MaskAP
-from .noise import jittered
 from .outlines import LEAST, Array, averaged, from_top, simplified, spaced, tidied
+from .views import object_views, some
 
 
 class SegmentationOptions(TaskOptions):
@@ -46,6 +47,10 @@ class SegmentationOptions(TaskOptions):
         "curvature", description="which points: the sharpest corners, evenly spaced ones, or as annotated and cut off"
     )
     start: Literal["random", "top", "given"] = Field("random", description="where an outline begins in training")
+    view: Literal["image", "object"] = Field("image", description="what is looked at: all, or what is around the box")
+    view_scale: float = Field(
+        2.0, ge=1, le=10, description="sides of an object's view as multiples of those of its box"
+    )
     coordinates: Literal["box", "view"] = Field("box", description="what coordinates are relative to")
     margin: float = Field(0.1, ge=0, le=2, description="that box is enlarged on each side by this much of its side")
     box_jitter: float = Field(0.05, ge=0, le=0.25, description="largest shift of an edge of the box, in training")
@@ -68,11 +73,23 @@ class Segmentation(Task):
     def tokens(self) -> Sequence[str]:
         return (self.prompt.token, "<part>")
 
+    @property
+    def whole_image(self) -> bool:
+        return self.options.view == "image"
+
+    def views(self, annotations: Annotations, rng: np.random.Generator | None = None) -> list[View]:
+        """The image, or one view an object."""
+        if self.whole_image:
+            return super().views(annotations, rng)
+        objects = _objects(annotations)
+        if rng is not None:
+            objects = self._some(_outlined(objects), rng)
+        return object_views(objects, self.options.view_scale)
+
     def queries(self, annotations: Annotations, vocab: Vocabulary) -> list[Query]:
         """One question for each object, whatever is known of it besides its box and category."""
-        known = annotations.get("polygons", annotations.get("boxes"))
-        boxes = known.answerable() if isinstance(known, Boxes) else known
-        return [self._query(boxes.take([i]), vocab) for i in range(len(boxes))] if isinstance(boxes, Boxes) else []
+        objects = _objects(annotations)
+        return [self._query(objects.take([i]), vocab) for i in range(len(objects))]
 
     def _query(self, one: Boxes, vocab: Vocabulary) -> Query:
         prompt = self.prompt.encode(vocab, one.xyxy[0], one.labels[0] or None)
@@ -80,15 +97,15 @@ class Segmentation(Task):
 
     def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
         """One sequence an object that has an outline and is no crowd."""
-        polygons = example.annotations["polygons"]
-        assert isinstance(polygons, Polygons)  # noqa: S101  # by its kind
-        objects = polygons.take([bool(parts) and not polygons.crowd[i] for i, parts in enumerate(polygons.parts)])
-        if rng is not None:
-            objects = objects.take(rng.permutation(len(objects))[: self.options.max_instances])
-            moved = jittered(objects.xyxy, self.options.box_jitter, rng)
-            objects = replace(objects, xyxy=moved.clip(0, np.array([*example.size, *example.size])))
+        objects = _outlined(example.annotations["polygons"])
+        if rng is not None and self.whole_image:  # else the view has one already
+            moved = self._some(objects, rng)
+            objects = replace(moved, xyxy=moved.xyxy.clip(0, np.array([*example.size, *example.size])))
         targets = (self._target(objects.take([i]), vocab, rng) for i in range(len(objects)))
         return [target for target in targets if len(target.tokens)]
+
+    def _some(self, objects: Polygons, rng: np.random.Generator) -> Polygons:
+        return some(objects, self.options.max_instances, self.options.box_jitter, rng)
 
     def _target(self, one: Polygons, vocab: Vocabulary, rng: np.random.Generator | None) -> Target:
         query = self._query(one, vocab)
@@ -162,6 +179,18 @@ class Segmentation(Task):
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         return MaskAP(dataset)
+
+
+def _objects(annotations: Annotations) -> Boxes:
+    """What to ask about: objects that are known to be there, or that were found."""
+    known = annotations.get("polygons", annotations.get("boxes"))
+    return known.answerable() if isinstance(known, Boxes) else Boxes(np.zeros((0, 4)), ())
+
+
+def _outlined(polygons: Annotation) -> Polygons:
+    """What can be learnt from: no crowds, no run-length masks."""
+    assert isinstance(polygons, Polygons)  # noqa: S101  # by its kind
+    return polygons.take([bool(parts) and not polygons.crowd[i] for i, parts in enumerate(polygons.parts)])
 
 
 def _unit(bins: Array, count: int) -> Array:

@@ -108,17 +108,13 @@ def group_tasks(tasks: Iterable[Task], dataset: Dataset) -> list[Group]:
     """Which tasks share images, and which of these share views. Raises DataError when no image fits a task."""
     shared: dict[bytes, dict[object, list[Task]]] = {}
     for task in tasks:
-        key = task.augment if _sees_whole_images(task) else task.name
+        key = task.augment if task.whole_image else task.name
         shared.setdefault(_annotated(task, dataset).tobytes(), {}).setdefault(key, []).append(task)
     groups = [
         Group(tuple(map(tuple, looks.values())), np.frombuffer(positions, dtype=np.int64))
         for positions, looks in shared.items()
     ]
     return [_worth_reading(group, dataset) for group in groups]
-
-
-def _sees_whole_images(task: Task) -> bool:
-    return type(task).views is Task.views
 
 
 def _annotated(task: Task, dataset: Dataset) -> NDArray[np.int64]:
@@ -131,7 +127,7 @@ def _annotated(task: Task, dataset: Dataset) -> NDArray[np.int64]:
 def _worth_reading(group: Group, dataset: Dataset) -> Group:
     """Where tasks look at parts of images alone, and few images have any, the others are left out."""
     tasks = [task for look in group.looks for task in look]
-    if any(map(_sees_whole_images, tasks)):
+    if any(task.whole_image for task in tasks):
         return group
 
     def seen(positions: NDArray[np.int64]) -> list[bool]:

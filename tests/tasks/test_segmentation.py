@@ -18,7 +18,7 @@ from multitask.data.transforms import place
 from multitask.errors import UsageError
 from multitask.evaluate import self_test
 from multitask.example import Example
-from multitask.task import Augment, Decoded, Decoding, Query, Target, Vocabulary
+from multitask.task import Augment, Decoded, Decoding, Query, Target, View, Vocabulary
 from multitask.tasks.outlines import area
 from multitask.tasks.segmentation import Segmentation, SegmentationOptions
 from multitask.testing import check_task, random_walk, tiny_examples, tiny_vocabulary
@@ -481,3 +481,38 @@ def test_the_grammar_refuses_halves():
 )
 def test_the_words_people_type(words: str, found: str | None):
     assert task().prompt.match(words) == found
+
+
+def test_each_object_may_have_a_view_of_its_own():
+    example = scene([SQUARE * 100], [disc() * 100], [SQUARE * 50], crowd=[False, False, True], size=(100.0, 100.0))
+    near, far = task(view="object", view_scale=1.5), task()
+    assert (near.whole_image, far.whole_image) == (False, True)
+    assert far.views(example.annotations) == [View()]
+    views = near.views(example.annotations)
+    assert [view.region_xyxy for view in views] == [pytest.approx((10, 10, 70, 70)), pytest.approx((5, 5, 95, 95))]
+    assert [view.annotations["polygons"].ids.tolist() for view in views] == [[0], [1]]
+    found = near.views({"boxes": Boxes([[20, 20, 40, 60]], ("cat",), scores=[0.5])})
+    assert [view.region_xyxy for view in found] == [pytest.approx((15, 10, 45, 70))]
+    assert near.views({}) == []
+
+
+def test_in_training_views_are_drawn_and_the_question_moves_once():
+    example = scene([SQUARE * 100], [disc() * 100], size=(100.0, 100.0))
+    seg = task(view="object", max_instances=1, box_jitter=0.1)
+    seen = set()
+    for seed in range(12):
+        (view,) = seg.views(example.annotations, np.random.default_rng(seed))
+        one = view.annotations["polygons"]
+        seen |= set(one.ids.tolist())
+        assert (one.xyxy != example.annotations["polygons"].take(one.ids).xyxy).all()
+        inside = replace(example, annotations=view.annotations).warp(np.diag([0.01, 0.01, 1.0]), (1.0, 1.0))
+        asked = target(seg, inside, seed).about["boxes"]
+        np.testing.assert_allclose(asked.xyxy, one.xyxy / 100)
+    assert seen == {0, 1}
+
+
+def test_the_contract_with_views_of_objects():
+    check_task(task(view="object", max_points=20), tiny_examples(6), samples=40)
+    vocab = tiny_vocabulary([Segmentation()], bins=1000)
+    scores = self_test(ShapesDataset("val", 30), {"segment": task(view="object")}, vocab, 64, through_tokens=True)
+    assert scores["segment"]["AP50"] == 1.0
