@@ -65,11 +65,8 @@ def fitted(config: Config, dataset: Dataset) -> Config:
     """The config of a new model, where tasks have taken from the data set what only it knows."""
     tasks = {}
     for name, task in make_tasks(config).items():
-        options = task.fitted(dataset.info)
-        new = {
-            k: v for k, v in options.model_dump(mode="json").items() if getattr(options, k) != getattr(task.options, k)
-        }
-        tasks[name] = {**config.tasks[name], **new}
+        before, after = (options.model_dump(mode="json") for options in (task.options, task.fitted(dataset.info)))
+        tasks[name] = {**config.tasks[name], **{k: v for k, v in after.items() if v != before[k]}}
     return config.model_copy(update={"tasks": tasks})
 
 

@@ -153,14 +153,11 @@ def _predict_chunk(
 
 def _outside(given: Annotations, image: NDArray[np.uint8]) -> str:
     """Which box lies wholly outside the image; empty if none does."""
-    boxes = given.get("boxes")
-    height, width = image.shape[:2]
-    outside = (
-        [b.tolist() for b in boxes.xyxy if b[0] >= width or b[1] >= height or min(b[2:]) <= 0]
-        if isinstance(boxes, Boxes)
-        else []
-    )
-    return f"{outside[0]} lies outside its {width} x {height} pixels" if outside else ""
+    boxes, (height, width) = given.get("boxes"), image.shape[:2]
+    for x0, y0, x1, y1 in boxes.xyxy.tolist() if isinstance(boxes, Boxes) else ():
+        if x0 >= width or y0 >= height or min(x1, y1) <= 0:
+            return f"{[x0, y0, x1, y1]} lies outside its {width} x {height} pixels"
+    return ""
 
 
 def _example(file: Path, image: NDArray[np.uint8]) -> Example:

@@ -116,7 +116,7 @@ class Detection(Task):
 
     def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
         """`ymin xmin ymax xmax class` again and again, or the end in place of a ymin."""
-        coord, noise = Ids(((vocab.coord.start, vocab.coord.stop),)), Ids.of(vocab.id("<noise>"))
+        coord, noise = vocab.ids("coord"), Ids.of(vocab.id("<noise>"))
         classes = self._classes(query, vocab)
         window = self.options.window
 

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from ..annotations import Boxes, Keypoints
 from ..errors import UsageError
 from ..example import Example
-from ..sequence.coordinates import dequantize, quantize
+from ..sequence.coordinates import bins_to_points, points_to_bins
 from ..skeleton import COCO_PERSON
 from ..task import (
     Annotations,
@@ -38,7 +38,7 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import KeypointAP
-from .views import object_views, some
+from .objects import asked_about, known_objects, object_views, question, some
 
 Array = NDArray[np.float64]
 
@@ -104,10 +104,7 @@ class KeypointDetection(Task):
         return object_views(objects, self.options.view_scale)
 
     def _objects(self, annotations: Annotations) -> Boxes:
-        known = annotations.get("keypoints", annotations.get("boxes"))
-        if not isinstance(known, Boxes):
-            return Boxes(np.zeros((0, 4)), ())
-        objects = known.answerable()
+        objects = known_objects(annotations, self.kinds[0])
         fitting = {"", *self.skeleton.categories}  # a box without a category is one that the user drew
         return objects.take([i for i, label in enumerate(objects.labels) if label in fitting])
 
@@ -117,9 +114,7 @@ class KeypointDetection(Task):
         return [self._query(objects.take([i]), vocab) for i in range(len(objects))]
 
     def _query(self, one: Boxes, vocab: Vocabulary) -> Query:
-        label = one.labels[0] or self.skeleton.categories[0]
-        prompt = self.prompt.encode(vocab, one.xyxy[0], label)
-        return Query(prompt, {"boxes": Boxes(one.xyxy, (label,), one.scores, one.crowd, one.areas, one.ids)})
+        return question(self.prompt, one, one.labels[0] or self.skeleton.categories[0], vocab)
 
     def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
         """One sequence an object with a labelled point."""
@@ -128,7 +123,7 @@ class KeypointDetection(Task):
 
     def _target(self, one: Keypoints, vocab: Vocabulary, rng: np.random.Generator | None) -> Target:
         invisible = vocab.id("<invisible>")
-        bins = quantize(one.points[0][:, ::-1], vocab.bins) + vocab.coord.start
+        bins = points_to_bins(one.points[0], vocab.bins) + vocab.coord.start
         seen = np.repeat(one.visibility[0] > 0, 2)
         tokens = np.where(seen, bins.reshape(-1), invisible)
         weights = np.where(seen, 1.0, self.options.invisible_weight).astype(np.float32)
@@ -140,7 +135,7 @@ class KeypointDetection(Task):
 
     def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
         """A coordinate or `<invisible>`, as often as the skeleton has points, twice."""
-        coord, invisible = Ids(((vocab.coord.start, vocab.coord.stop),)), Ids.of(vocab.id("<invisible>"))
+        coord, invisible = vocab.ids("coord"), Ids.of(vocab.id("<invisible>"))
         state = State(((coord | invisible, 0),), read=coord, window=self.options.window)
         return Grammar((state,), 2 * len(self.skeleton))
 
@@ -150,16 +145,14 @@ class KeypointDetection(Task):
         A point that was called invisible is placed all the same, where it is most likely, or else in the middle of
         the box; its visibility is 0. The score weighs that of the box against the mean probability of the points.
         """
-        asked = query.about["boxes"]
-        assert isinstance(asked, Boxes)  # noqa: S101  # as `_query` makes it
+        asked = asked_about(query)
         each = [self._points(sample, asked, vocab) for sample in samples]
         points, drawn, probs = (np.mean(values, axis=0) for values in zip(*each, strict=True))
         weight = self.options.score_weight
         scores = weight * probs.mean() + (1 - weight) * asked.scores
-        known = {name: getattr(asked, name) for name in ("xyxy", "labels", "areas", "ids")}
         visibility = np.where(drawn >= 0.5, 2, 0)[None]
         shown = {"points": points[None], "visibility": visibility, "point_scores": probs[None]}
-        return {"keypoints": Keypoints(**known, **shown, scores=scores, skeleton=self.skeleton)}
+        return {"keypoints": Keypoints(**{**vars(asked), "scores": scores}, **shown, skeleton=self.skeleton)}
 
     def _points(self, answer: Decoded, asked: Boxes, vocab: Vocabulary) -> tuple[Array, Array, Array]:
         """Points (K, 2) xy in the view, whether they were drawn as visible (K,), and their probabilities (K,)."""
@@ -169,11 +162,11 @@ class KeypointDetection(Task):
         )
         known = np.all((best >= first) & (best <= last), axis=1)
         drawn = known & np.all((tokens >= first) & (tokens <= last), axis=1)
-        bins = np.nan_to_num(expected if self.options.expected else best)[:, ::-1] - first
-        unit = np.clip(dequantize(bins, vocab.bins), 0.0, 1.0).astype(np.float64)
+        bins = np.nan_to_num(expected if self.options.expected else best) - first
         middle = (asked.xyxy[0, :2] + asked.xyxy[0, 2:]) / 2
         likely = np.sqrt(np.clip(np.nan_to_num(probs), 0.0, 1.0).prod(axis=1))
-        return np.where(known[:, None], unit, middle), drawn.astype(np.float64), likely
+        points = np.where(known[:, None], bins_to_points(bins, vocab.bins), middle)
+        return points, drawn.astype(np.float64), likely
 
     def _pairs(self, values: NDArray[Any]) -> Array:
         """What was recorded of each point (K, 2) yx; -1 where the answer is too short."""

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..annotations import Annotation, Boxes, Polygons
 from ..example import Example
-from ..sequence.coordinates import dequantize, quantize
+from ..sequence.coordinates import bins_to_points, quantize
 from ..task import (
     END,
     Annotations,
@@ -34,8 +34,8 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import MaskAP
+from .objects import asked_about, known_objects, object_views, question, some
 from .outlines import LEAST, Array, averaged, from_top, simplified, spaced, tidied
-from .views import object_views, some
 
 
 class SegmentationOptions(TaskOptions):
@@ -81,19 +81,18 @@ class Segmentation(Task):
         """The image, or one view an object."""
         if self.whole_image:
             return super().views(annotations, rng)
-        objects = _objects(annotations)
+        objects = known_objects(annotations, self.kinds[0])
         if rng is not None:
             objects = self._some(_outlined(objects), rng)
         return object_views(objects, self.options.view_scale)
 
     def queries(self, annotations: Annotations, vocab: Vocabulary) -> list[Query]:
         """One question for each object, whatever is known of it besides its box and category."""
-        objects = _objects(annotations)
+        objects = known_objects(annotations, self.kinds[0])
         return [self._query(objects.take([i]), vocab) for i in range(len(objects))]
 
     def _query(self, one: Boxes, vocab: Vocabulary) -> Query:
-        prompt = self.prompt.encode(vocab, one.xyxy[0], one.labels[0] or None)
-        return Query(prompt, {"boxes": Boxes(one.xyxy, one.labels, one.scores, one.crowd, one.areas, one.ids)})
+        return question(self.prompt, one, one.labels[0], vocab)
 
     def serialize(self, example: Example, vocab: Vocabulary, rng: np.random.Generator | None) -> list[Target]:
         """One sequence an object that has an outline and is no crowd."""
@@ -110,7 +109,7 @@ class Segmentation(Task):
     def _target(self, one: Polygons, vocab: Vocabulary, rng: np.random.Generator | None) -> Target:
         query = self._query(one, vocab)
         low, side = self._frame(one.xyxy[0])
-        bins = [quantize((part - low) / side, vocab.bins).astype(np.float64) for part in one.parts[0]]
+        bins = [quantize((part - low) / side, vocab.bins).astype(np.float64) for part in one.parts[0]]  # (P, 2) xy
         tokens: list[int] = []
         for part in self._outline(bins, rng):
             separator = [vocab.id("<part>")] * 2 if tokens else []
@@ -148,7 +147,7 @@ class Segmentation(Task):
 
     def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
         """At least three points, then more of them, the next part, or the end."""
-        coord, part = Ids(((vocab.coord.start, vocab.coord.stop),)), Ids.of(vocab.id("<part>"))
+        coord, part = vocab.ids("coord"), Ids.of(vocab.id("<part>"))
         last = 2 * LEAST  # here the part may be over
 
         def state(*arcs: tuple[Ids, int]) -> State:
@@ -160,13 +159,11 @@ class Segmentation(Task):
 
     def deserialize(self, query: Query, samples: Sequence[Decoded], vocab: Vocabulary) -> Annotations:
         """The object asked about with the outline that was written, of several what most of them hold."""
-        asked = query.about["boxes"]
-        assert isinstance(asked, Boxes)  # noqa: S101  # as `_query` makes it
+        asked = asked_about(query)
         low, side = self._frame(asked.xyxy[0])
         written = [tuple(np.clip(p * side + low, 0.0, 1.0) for p in self._parts(s, vocab)) for s in samples]
         outline = written[0] if len(written) == 1 else averaged(written)
-        known = {name: getattr(asked, name) for name in ("xyxy", "labels", "scores", "areas", "ids")}
-        return {"polygons": Polygons(parts=(outline,), **known)}
+        return {"polygons": Polygons(**vars(asked), parts=(outline,))}
 
     def _parts(self, answer: Decoded, vocab: Vocabulary) -> list[Array]:
         """Runs of coordinates with at least three points (P, 2) xy, as fractions of the frame."""
@@ -175,24 +172,13 @@ class Segmentation(Task):
         bins = np.where(agree, np.nan_to_num(answer.expected), answer.tokens) - vocab.coord.start
         runs = np.split(np.arange(len(points)), np.flatnonzero(np.diff(points)) + 1)
         whole = [run[: len(run) // 2 * 2] for run in runs if len(run) >= 2 * LEAST and points[run[0]]]
-        return [_unit(bins[run], vocab.bins) for run in whole]
+        return [bins_to_points(bins[run].reshape(-1, 2), vocab.bins) for run in whole]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         return MaskAP(dataset)
-
-
-def _objects(annotations: Annotations) -> Boxes:
-    """What to ask about: objects that are known to be there, or that were found."""
-    known = annotations.get("polygons", annotations.get("boxes"))
-    return known.answerable() if isinstance(known, Boxes) else Boxes(np.zeros((0, 4)), ())
 
 
 def _outlined(polygons: Annotation) -> Polygons:
     """What can be learnt from: no crowds, no run-length masks."""
     assert isinstance(polygons, Polygons)  # noqa: S101  # by its kind
     return polygons.take([bool(parts) and not polygons.crowd[i] for i, parts in enumerate(polygons.parts)])
-
-
-def _unit(bins: Array, count: int) -> Array:
-    """Fractions (P, 2) xy of bins `y x y x …` (2 P,)."""
-    return np.clip(dequantize(bins.reshape(-1, 2)[:, ::-1], count), 0.0, 1.0).astype(np.float64)

@@ -31,3 +31,13 @@ def bins_to_boxes(yxyx: ArrayLike, bins: int) -> NDArray[np.float64]:
     corners = unit[..., [1, 0, 3, 2]]
     low, high = np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])
     return np.concatenate([low, high], axis=-1)
+
+
+def points_to_bins(points: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """Points (..., 2) xy in the unit square as (y, x) bins."""
+    return quantize(points[..., ::-1], bins)
+
+
+def bins_to_points(yx: ArrayLike, bins: int) -> NDArray[np.float64]:
+    """(y, x) bins (..., 2), fractions allowed, as points xy in the unit square."""
+    return np.clip(dequantize(yx, bins), 0.0, 1.0).astype(np.float64)[..., ::-1]
