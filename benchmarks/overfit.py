@@ -20,7 +20,7 @@ from typing import Any
 from multitask.assembly import open_run
 from multitask.cli.progress import TrainingDisplay
 from multitask.config import load_config
-from multitask.data.dataset import open_dataset
+from multitask.data.source import open_dataset
 from multitask.evaluate import evaluate
 from multitask.example import Example
 from multitask.machine import pick_device

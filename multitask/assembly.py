@@ -10,9 +10,13 @@ from pathlib import Path
 import torch
 
 from . import plugins
+from .annotations import Keypoints
 from .checkpoint import Saved, find_run, load_weights
-from .config import Config, parse_options
-from .data.dataset import Dataset, captions, open_dataset
+from .config import Config, DataConfig, SourceConfig, changed, parse_options
+from .data.dataset import Dataset, captions
+from .data.faults import tally
+from .data.joined import JoinedDataset, Part
+from .data.source import open_dataset
 from .errors import DataError, UsageError
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
@@ -89,18 +93,54 @@ def _text_codec(config: Config, dataset: Dataset) -> TextCodec:
 
 
 def open_split(config: Config, role: str, split: str | None = None) -> Dataset:
-    """The data of a config; `role` is "train" or "val", `split` a name that is not the config's own."""
-    data = config.data
-    own, size = (data.train_split, data.train_size) if role == "train" else (data.val_split, data.val_size)
-    return open_dataset(
-        data.path, split or own, role="train" if role == "train" else "val", size=size, seed=config.seed
+    """The data of a config; `role` is "train" or "val", `split` a name that is not the config's own.
+
+    Raises DataError where more of a data set is unusable than `data.max_skipped` allows.
+    """
+    parts = [_open_part(config, source, role, split) for source in config.data.sources]
+    for part in parts:
+        _refuse_bad(part.dataset, config.data.max_skipped)
+    return parts[0].dataset if len(parts) == 1 and parts[0].tasks is None else JoinedDataset(parts)
+
+
+def _open_part(config: Config, source: SourceConfig, role: str, split: str | None) -> Part:
+    data, training = config.data, role == "train"
+    dataset = open_dataset(
+        source.path,
+        split or (source.train_split if training else source.val_split),
+        role="train" if training else "val",
+        size=data.train_size if training else data.val_size,
+        seed=config.seed,
+        format=source.format,
+        annotations=source.annotations,
+        images=source.images,
+    )
+    if source.tasks is None:
+        return Part(dataset, weight=source.weight)
+    posed = any(Keypoints.kind in plugins.load(name).kinds for name in source.tasks)
+    return Part(dataset, frozenset(source.tasks), source.weight, posed)
+
+
+def _refuse_bad(dataset: Dataset, limit: float) -> None:
+    lost = [fault for fault in dataset.faults if fault.lost]
+    if len(lost) <= limit * dataset.entries:
+        return
+    most = "; ".join(f"{count} x {kind}" for kind, count in list(tally(lost).items())[:3])
+    raise DataError(
+        f"{dataset.info.name} {dataset.split}: {len(lost)} of {dataset.entries} images and annotations cannot be used, "
+        f"more than data.max_skipped={limit} allows: {most}; `mtp data check` names each"
     )
 
 
-def with_data(config: Config, path: str) -> Config:
-    """The same settings on other data, its splits found in the folder."""
-    data = config.data.model_copy(update={"path": path, "train_split": None, "val_split": None})
-    return config.model_copy(update={"data": data})
+def with_data(config: Config, words: Sequence[str]) -> Config:
+    """The same settings on other data, as `data.path=...` and the like; whatever they do not say is found out."""
+    kept = {name: getattr(config.data, name) for name in ("workers", "val_size", "max_skipped")}
+    blank = config.model_copy(update={"data": DataConfig(**kept)}) if _names_data(words) else config
+    return changed(blank, words)
+
+
+def _names_data(words: Sequence[str]) -> bool:
+    return any(word.startswith("data.path=") for word in words)
 
 
 def open_run(path: str | Path | None, needs: Sequence[str] = (), which: str = "best") -> Run:

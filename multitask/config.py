@@ -33,15 +33,34 @@ def _divides(section: M, dim: int, heads: int) -> M:
     return section
 
 
-class DataConfig(Section):
-    """What to learn from."""
+class SourceConfig(Section):
+    """One data set."""
 
     path: str = Field("shapes", description="data folder or annotation file, or 'shapes' for generated pictures")
+    format: str | None = Field(None, description="coco, voc, yolo, captions or webdataset; null: found by looking")
+    annotations: str | None = Field(None, description="annotation folder, file or pattern in the data folder")
+    images: str | None = Field(None, description="image folder in the data folder; null: found by looking")
     train_split: str | None = Field(None, description="split to train on; null: found in the folder")
     val_split: str | None = Field(None, description="split to evaluate on; null: found in the folder")
+    tasks: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None, description="tasks that learn from it and are scored on it; null: all that it is annotated for"
+    )
+    weight: float = Field(1.0, gt=0, le=1000, description="how often its images are shown, beside other data sets")
+
+
+class DataConfig(SourceConfig):
+    """What to learn from: a data set, and maybe more of them."""
+
+    more: Annotated[tuple[SourceConfig, ...], Field(strict=False)] = Field((), description="further data sets")
+    max_skipped: float = Field(0.01, ge=0, le=1, description="share of images and annotations that may be unusable")
     train_size: Count | None = Field(None, description="number of training pictures (shapes only)")
     val_size: Count | None = Field(None, description="number of pictures evaluated; null: all")
     workers: Int = Field(-1, ge=-1, le=256, description="loader processes; -1: chosen for this machine")
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """Every data set, this one first."""
+        return (self, *self.more)
 
 
 class TransformerConfig(Section):
@@ -138,10 +157,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _known_tasks(self) -> Self:
-        best = [self.train.best.split("/")[0]] if self.train.best else []
-        for key, names in ("task_weights", self.train.task_weights), ("best", best):
-            for name in set(names) - set(self.tasks):
-                raise ValueError(f"train.{key} names '{name}', not a task of this run{nearest(name, self.tasks)}")
+        best = [self.train.best.split("/")[0].split("@")[0]] if self.train.best else []
+        named = [("train.task_weights", self.train.task_weights), ("train.best", best)]
+        named += [("data.tasks", source.tasks or ()) for source in self.data.sources]
+        for key, names in named:
+            for name in sorted(set(names) - set(self.tasks)):
+                raise ValueError(f"{key} names '{name}', not a task of this run{nearest(name, self.tasks)}")
         return self
 
 
@@ -163,6 +184,15 @@ def load_config(name_or_path: str | None, overrides: Sequence[str] = (), tasks: 
     raw, source = ({}, "config") if name_or_path is None else (_read_recipe(name_or_path), name_or_path)
     if tasks is not None:
         _keep_tasks(raw, tasks)
+    return _checked(raw, source, overrides, tasks)
+
+
+def changed(config: Config, overrides: Sequence[str]) -> Config:
+    """The config with `data.path=...` and the like put in. Raises UsageError as `load_config`."""
+    return _checked(config.model_dump(mode="json"), "config", overrides) if overrides else config
+
+
+def _checked(raw: dict[str, Any], source: str, overrides: Sequence[str], tasks: Sequence[str] | None = None) -> Config:
     origins = {}
     for override in overrides:
         key, equals, text = override.partition("=")

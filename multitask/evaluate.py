@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +17,16 @@ from .annotations import Boxes, Labels
 from .assembly import fitted, make_tasks, make_vocabulary, open_run, open_split, with_data
 from .config import Config
 from .data.dataset import Dataset
+from .data.faults import Skipped
+from .data.scored import scored
 from .data.transforms import place
 from .errors import DataError
 from .example import Example, Prediction
+from .files import write_atomic
 from .inference import Predictor, merged
 from .machine import pick_device
 from .sequence.vocabulary import Vocabulary
-from .task import Annotations, Decoded, Task
+from .task import Annotations, Decoded, Exchangeable, Metric, Task
 
 log = logging.getLogger(__name__)
 Scores = dict[str, dict[str, float]]  # by task, then by metric
@@ -34,30 +40,49 @@ def evaluate(
     batch_size: int = 16,
     progress: Progress | None = None,
     oracle: bool = False,
+    skipped: Skipped | None = None,
+    results: Path | None = None,
 ) -> Scores:
     """Score the tasks `names` on every image that is annotated for them, asking for the data set's own categories.
 
-    A task that asks about the answers of another one gets those, or with `oracle` the true objects: their boxes and
-    categories. So it does where the model lacks that other task. An image that cannot be read is named in the log and
-    left out. Raises DataError when no image is annotated.
+    Of several data sets each is scored by itself: under the task's name, or as `task@data` where more than one scores
+    the task. A task that asks about the answers of another one gets those, or with `oracle` the true objects: their
+    boxes and categories. So it does where the model lacks that other task. An image that cannot be read is named in
+    the log and left out. `results` is a folder for the answers as files. Raises DataError when no image is annotated.
     """
     tasks = {name: predictor.tasks[name] for name in names}
-    metrics = {name: task.metric(dataset.info) for name, task in tasks.items()}
-    positions = _annotated(dataset, tasks)
-    asked: Annotations = (
-        {"labels": Labels(tuple(c.name for c in dataset.info.categories))} if dataset.info.categories else {}
-    )
     oracle = oracle or lacks_required(tasks, predictor.tasks)
-    for begin in range(0, len(positions), batch_size):
-        examples = list(_readable(dataset, positions[begin : begin + batch_size]))
-        given = [{**asked, **(_true_objects(example) if oracle else {})} for example in examples]
-        answers = predictor.predict(examples, names, given) if examples else []
-        for example, answer in zip(examples, answers, strict=True):
-            for name in _asked(tasks, example):
-                metrics[name].update(answer[name], example)
-        if progress:
-            progress(min(begin + batch_size, len(positions)), len(positions))
-    return {name: metric.compute() for name, metric in metrics.items()}
+    skipped = Skipped() if skipped is None else skipped
+    shares = scored(dataset, tasks)
+    scores: Scores = {}
+    done, total = 0, sum(len(share.positions) for share in shares)
+    for share in shares:
+        categories, metrics = share.dataset.info.categories, share.metrics()
+        asked: Annotations = {"labels": Labels(tuple(c.name for c in categories))} if categories else {}
+        for begin in range(0, len(share.positions), batch_size):
+            chosen = share.positions[begin : begin + batch_size]
+            examples = list(_readable(share.dataset, chosen, skipped))
+            given = [{**asked, **(_true_objects(example) if oracle else {})} for example in examples]
+            answers = predictor.predict(examples, list(share.tasks), given) if examples else []
+            for example, answer in zip(examples, answers, strict=True):
+                for name in share.asked(example):
+                    metrics[name].update(answer[name], example)
+            done += len(chosen)
+            if progress:
+                progress(done, total)
+        scores |= {share.labels[name]: metric.compute() for name, metric in metrics.items()}
+        if results:
+            _write_results({share.labels[name]: metric for name, metric in metrics.items()}, results)
+    return scores
+
+
+def _write_results(metrics: Mapping[str, Metric], folder: Path) -> None:
+    """`det.json` and so on; a metric that has no form for others to read is left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for label, metric in metrics.items():
+        if isinstance(metric, Exchangeable):
+            name = re.sub(r"[^\w.@-]+", "_", label)
+            write_atomic(folder / f"{name}.json", json.dumps(metric.results()).encode())
 
 
 def lacks_required(tasks: Mapping[str, Task], known: Mapping[str, Task]) -> bool:
@@ -72,20 +97,22 @@ def _true_objects(example: Example) -> Annotations:
 
 
 def score_run(
-    model: str | None, data: str | None, split: str | None, names: Sequence[str] | None, device: str, batch_size: int,
-    progress: Progress | None = None, oracle: bool = False,
+    model: str | None, data: Sequence[str], split: str | None, names: Sequence[str] | None, device: str,
+    batch_size: int, progress: Progress | None = None, oracle: bool = False, results: Path | None = None,
 ) -> dict[str, Scores]:  # fmt: skip
-    """Scores of a run on the data it was trained for, or on `data`; under a title. Raises as `open_run`."""
+    """Scores of a run on the data it was trained for, or on `data` (settings `data.path=...`); under a title.
+
+    Raises as `open_run` and `open_split`."""
     run = open_run(model, names or ())
     if run.notice:
         log.warning(run.notice)
-    config = run.config if data is None else with_data(run.config, data)
+    config = with_data(run.config, data)
     predictor = run.predictor(pick_device(device))
     chosen = list(names or run.tasks)
     for name in chosen:
         predictor.task(name)
     dataset = open_split(config, "val", split)
-    scores = evaluate(predictor, dataset, chosen, batch_size, progress, oracle)
+    scores = evaluate(predictor, dataset, chosen, batch_size, progress, oracle, results=results)
     tasks = {name: run.tasks[name] for name in chosen}
     given = lacks_required(tasks, {} if oracle else run.tasks)
     return {f"{run.folder} on {dataset.info.name} {dataset.split}{', true boxes given' * given}": scores}
@@ -107,15 +134,18 @@ def self_test(
     dataset: Dataset, tasks: Mapping[str, Task], vocab: Vocabulary, side: int, through_tokens: bool
 ) -> Scores:
     """Scores of the ground truth itself: fed back as it is, or through tokens and back. The ceiling of any model."""
-    metrics = {name: task.metric(dataset.info) for name, task in tasks.items()}
-    for position in _annotated(dataset, tasks):
-        example = dataset[int(position)]
-        for name, task in _asked(tasks, example).items():
-            answer = round_trip(task, example, vocab, side)
-            if not through_tokens:
-                answer = {**answer, **{kind: a.answerable() for kind, a in example.annotations.items()}}
-            metrics[name].update(Prediction(example.id, example.file, example.size, answer), example)
-    return {name: metric.compute() for name, metric in metrics.items()}
+    scores: Scores = {}
+    for share in scored(dataset, tasks):
+        metrics = share.metrics()
+        for position in share.positions:
+            example = share.dataset[position]
+            for name, task in share.asked(example).items():
+                answer = round_trip(task, example, vocab, side)
+                if not through_tokens:
+                    answer = {**answer, **{kind: a.answerable() for kind, a in example.annotations.items()}}
+                metrics[name].update(Prediction(example.id, example.file, example.size, answer), example)
+        scores |= {share.labels[name]: metric.compute() for name, metric in metrics.items()}
+    return scores
 
 
 def round_trip(task: Task, example: Example, vocab: Vocabulary, side: int) -> Annotations:
@@ -143,25 +173,13 @@ def as_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _annotated(dataset: Dataset, tasks: Mapping[str, Task]) -> list[int]:
-    """Positions of the images that some task can be scored on."""
-    found = [i for i in range(len(dataset)) if any(set(t.kinds) <= dataset.kinds(i) for t in tasks.values())]
-    if not found:
-        raise DataError(f"{dataset.info.name}: no image is annotated for {', '.join(tasks)}")
-    return found
-
-
-def _asked(tasks: Mapping[str, Task], example: Example) -> dict[str, Task]:
-    return {name: task for name, task in tasks.items() if set(task.kinds) <= set(example.annotations)}
-
-
-def _readable(dataset: Dataset, positions: Sequence[int]) -> Iterator[Example]:
+def _readable(dataset: Dataset, positions: Sequence[int], skipped: Skipped) -> Iterator[Example]:
     """Examples with their pixels in memory; those that cannot be read are named and left out."""
     for position in positions:
         example = dataset[position]
         try:
             pixels = example.load()
         except DataError as error:
-            log.warning("skipped: %s", error)
+            skipped.add(str(error))
             continue
-        yield replace(example, load=lambda pixels=pixels: pixels)  # type: ignore[misc]
+        yield replace(example, load=lambda reduce=1, pixels=pixels: pixels)

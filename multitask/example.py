@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .annotations import Annotation
 from .geometry import FloatArray, Size
+
+
+class Load(Protocol):
+    """Reads the pixels of one image. Raises DataError where they cannot be read."""
+
+    def __call__(self, reduce: int = 1, /) -> NDArray[np.uint8]:
+        """The upright image (H, W, 3); or, where that is read faster, at 1 / `reduce` (1, 2, 4, 8) of its size, rounded
+        up: pixel i then stands for those from `reduce` * i on."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,7 @@ class Example:
     file: str  # for messages and result files
     size: Size  # (width, height) of the frame the annotations are in
     annotations: Mapping[str, Annotation]
-    load: Callable[[], NDArray[np.uint8]]  # the upright image (H, W, 3), read when called
+    load: Load
 
     def only(self, kinds: set[str], annotations: Mapping[str, Annotation] | None = None) -> Example:
         """The same image with those kinds of `annotations` (None: of its own) alone."""

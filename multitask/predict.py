@@ -162,7 +162,7 @@ def _outside(given: Annotations, image: NDArray[np.uint8]) -> str:
 
 def _example(file: Path, image: NDArray[np.uint8]) -> Example:
     height, width = image.shape[:2]
-    return Example(str(file), str(file), (width, height), {}, lambda: image)
+    return Example(str(file), str(file), (width, height), {}, lambda reduce=1: image)
 
 
 def _write(

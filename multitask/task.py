@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,9 @@ from .sequence.vocabulary import Vocabulary
 from .skeleton import Skeleton
 
 __all__ = [
-    "END", "Annotations", "Augment", "Category", "DatasetInfo", "Decoded", "Decoding", "ExactMatch", "Grammar", "Ids",
-    "Metric", "Prompt", "Query", "Skeleton", "State", "Stop", "Target", "Task", "TaskOptions", "View", "Vocabulary",
+    "END", "Annotations", "Augment", "Category", "DatasetInfo", "Decoded", "Decoding", "ExactMatch", "Exchangeable",
+    "Grammar", "Ids", "Metric", "Prompt", "Query", "Skeleton", "State", "Stop", "Target", "Task", "TaskOptions",
+    "View", "Vocabulary",
 ]  # fmt: skip
 
 Annotations = Mapping[str, Annotation]  # by kind; absent = not annotated, empty = none there
@@ -102,6 +103,7 @@ class Target:
     inputs: NDArray[np.int64] | None = None  # (L,) what the decoder is fed instead of `tokens`, where they differ
     eos_weight: float = 1.0  # of the `<eos>` that the engine appends
     about: Annotations = field(default_factory=dict)  # as of the query that this sequence answers
+    cut: tuple[str, ...] = ()  # options that left something of the truth out of this sequence
 
     def __post_init__(self) -> None:
         for name in ("prompt", "tokens", "weights", "inputs"):
@@ -143,6 +145,13 @@ class Metric(Protocol):
 
     def update(self, prediction: Prediction, example: Example) -> None: ...
     def compute(self) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Exchangeable(Protocol):
+    """A metric whose answers other software can score, too."""
+
+    def results(self) -> list[dict[str, Any]]: ...
 
 
 class ExactMatch:

@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch.utils.data import DataLoader
 
 from .assembly import empty_model, fitted, make_tasks, make_vocabulary, open_split, saved_vocabulary
 from .checkpoint import find_run, load_training, save
 from .config import Config
 from .data.dataset import Dataset
-from .data.mixture import Batch, Mixture, group_tasks
-from .errors import MtpError, UsageError, nearest
+from .data.loader import step_loader
+from .data.mixture import Batch
+from .data.report import DataReport
+from .data.scored import scored
+from .errors import DataError, MtpError, UsageError, nearest
 from .evaluate import Scores, as_json, evaluate, flat, lacks_required
 from .files import write_atomic
-from .machine import cores, pick_device
+from .machine import pick_device
 from .model.encoder_decoder import build_model
 from .model.state import load_into, optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from .sequence.vocabulary import Vocabulary
@@ -105,12 +107,17 @@ class _Run:
         self.config, self.progress = trainer.config, trainer.progress
         self.validation = open_split(self.config, "val")
         self.scores: Scores = {}
+        self.data_report = DataReport(self.dataset, self.validation, self.config.data.max_skipped)
         self.stopping = False
         self._check_best()
 
     def _check_best(self) -> None:
         """Before hours of work: the metric that `best` follows must be one that some task has."""
-        empty = {name: task.metric(self.validation.info).compute() for name, task in self.trainer.tasks.items()}
+        empty = {
+            share.labels[name]: metric.compute()
+            for share in scored(self.validation, self.trainer.tasks)
+            for name, metric in share.metrics().items()
+        }
         wanted, known = self.config.train.best, flat(empty)
         if wanted and wanted not in known:
             raise UsageError(f"train.best: there is no metric '{wanted}'{nearest(wanted, known)}")
@@ -118,8 +125,10 @@ class _Run:
     def train(self) -> Scores:
         """All remaining steps, with evaluations and checkpoints on the way; the last scores."""
         settings = self.config.train
-        for fault in [*self.dataset.faults, *self.validation.faults][:20]:
-            self.display.note(f"data: {fault}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.folder / "data.txt", self.data_report.written().encode())
+        for line in self.data_report.opening():
+            self.display.note(line)
         if lacks_required(self.trainer.tasks, self.trainer.tasks):
             self.display.note(
                 "no task of this run finds the objects that others ask about: scores are for the true boxes"
@@ -133,6 +142,8 @@ class _Run:
             self.display.note(f"stopped at step {step}: go on with mtp train --resume --out {folder}")
             raise KeyboardInterrupt
         self._evaluate()
+        for line in self.data_report.closing():
+            self.display.note(line)
         return self.scores
 
     @contextmanager
@@ -157,6 +168,7 @@ class _Run:
         recent: list[dict[str, torch.Tensor]] = []
         for batches in self._batches():
             recent.append(self.trainer.update(batches))
+            self._name_unreadable(batches)
             seen += sum(len(batch.images) for batch in batches)
             step = self.progress.step
             saving = step % settings.save_every == 0
@@ -171,30 +183,22 @@ class _Run:
             if self.stopping:
                 return
 
+    def _name_unreadable(self, batches: Sequence[Batch]) -> None:
+        try:
+            self.data_report.met(line for batch in batches for line in batch.skipped)
+        except DataError:
+            self._save()
+            self.display.note(f"saved at step {self.progress.step}: go on with mtp train --resume --out {self.folder}")
+            raise
+
     def _batches(self) -> Iterator[list[Batch]]:
         """What the loader gives. The error of a loader process comes as a traceback, whose last line tells it."""
         try:
-            yield from self._loader()
+            yield from step_loader(
+                self.config, self.trainer.tasks.values(), self.trainer.vocab, self.dataset, self.progress.step
+            )
         except MtpError as error:
             raise type(error)(str(error).strip().splitlines()[-1].removeprefix(_full_name(error))) from error
-
-    def _loader(self) -> DataLoader[list[Batch]]:
-        data, train = self.config.data, self.config.train
-        groups = group_tasks(self.trainer.tasks.values(), self.dataset)
-        side, vocab = self.config.model.image_size, self.trainer.vocab
-        longest = self.config.model.decoder.max_length
-        mixture = Mixture(self.dataset, groups, vocab, side, train.batch_size, self.config.seed, longest)
-        workers = data.workers if data.workers >= 0 else max(1, min(8, cores() // 2))
-        remaining = range(self.progress.step, train.steps)
-        return DataLoader(
-            mixture,
-            batch_size=None,
-            sampler=remaining,
-            num_workers=min(workers, len(remaining)),
-            prefetch_factor=4 if min(workers, len(remaining)) else None,
-            worker_init_fn=_leave_signals_to_the_parent,
-            generator=torch.Generator(),  # its own: a loader begun anew on resuming must not move the others
-        )
 
     def _report(self, recent: list[dict[str, torch.Tensor]], images_per_second: float) -> None:
         shown = self.progress.losses
@@ -207,7 +211,8 @@ class _Run:
     def _evaluate(self) -> None:
         names = list(self.trainer.tasks)
         predictor, progress = self.trainer.predictor(), self.display.evaluated
-        self.scores = evaluate(predictor, self.validation, names, self.config.train.batch_size, progress)
+        size = self.config.train.batch_size
+        self.scores = evaluate(predictor, self.validation, names, size, progress, skipped=self.data_report.skipped)
         found = flat(self.scores)
         self._log({"step": self.progress.step, "scores": found})
         shown = [f"{task} {name} {v:.3f}" for task, s in self.scores.items() for name, v in list(s.items())[:2]]
@@ -237,13 +242,8 @@ class _Run:
 
     def _log(self, record: Mapping[str, object]) -> None:
         """One JSON line; a file that is cut off while writing loses its last line alone."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(as_json(record)) + "\n")
-
-
-def _leave_signals_to_the_parent(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _full_name(error: Exception) -> str:

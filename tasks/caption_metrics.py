@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -203,6 +204,7 @@ class CaptionScores:
     def __init__(self) -> None:
         self.candidates: list[str] = []
         self.references: list[tuple[str, ...]] = []
+        self.ids: list[int | str] = []
 
     def update(self, prediction: Prediction, example: Example) -> None:
         """Only the first caption of an answer counts; none at all counts as an empty one."""
@@ -210,6 +212,11 @@ class CaptionScores:
         if isinstance(truth, Captions) and truth.texts:
             self.candidates.append(answer.texts[0] if isinstance(answer, Captions) and answer.texts else "")
             self.references.append(truth.texts)
+            self.ids.append(example.id)
+
+    def results(self) -> list[dict[str, Any]]:
+        """The answers in COCO's results form."""
+        return [{"image_id": i, "caption": text} for i, text in zip(self.ids, self.candidates, strict=True)]
 
     def compute(self) -> dict[str, float]:
         """CIDEr-D, BLEU and ROUGE-L of what was collected, and the CIDEr-D to beat without looking at the images."""

@@ -59,12 +59,14 @@ class Captioning(Task):
         return [self._target(text, vocab, rng) for text in texts]
 
     def _target(self, text: str, vocab: Vocabulary, rng: np.random.Generator | None) -> Target:
-        tokens = np.array(vocab.encode_text(text)[: self.options.max_tokens], dtype=np.int64)
+        pieces, most = vocab.encode_text(text), self.options.max_tokens
+        tokens = np.array(pieces[:most], dtype=np.int64)
         weights = np.ones(len(tokens), dtype=np.float32)
         inputs = None
         if rng is not None:
             inputs = np.where(rng.random(len(tokens)) < self.options.input_dropout, vocab.mask, tokens)
-        return Target(self.prompt.encode(vocab), tokens, weights, inputs, self.options.eos_weight)
+        cut = ("max_tokens",) if len(pieces) > most else ()
+        return Target(self.prompt.encode(vocab), tokens, weights, inputs, self.options.eos_weight, cut=cut)
 
     def grammar(self, query: Query, vocab: Vocabulary) -> Grammar:
         """Pieces of text until the end."""

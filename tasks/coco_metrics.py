@@ -20,8 +20,7 @@ from ..errors import DataError, nearest
 from ..example import Example, Prediction
 from ..task import DatasetInfo
 
-MAX_SIDES = 16  # an outline may reach this many image sides; beyond, native code would fill the memory
-
+MAX_SIDES, MAX_LENGTH = 16, 1_000_000  # image sides an outline may reach, its pixels: native code takes memory for each
 Size = tuple[float, float]  # (width, height)
 B = TypeVar("B", bound=Boxes)
 
@@ -102,6 +101,14 @@ class CocoAP(Generic[B]):
             evaluation.summarize()
         return {name: _number(evaluation.stats[place]) for name, place in self.numbers.items()}
 
+    def results(self) -> list[dict[str, Any]]:
+        """The answers in COCO's results form, with the data set's own ids of images and categories."""
+        return [
+            {"image_id": image.id, **_exchanged(self._instance(image.answer, row, image.size, predicted=True))}
+            for image in self.images
+            for row in range(len(image.answer))
+        ]
+
     def _coco(self, images: Sequence[_Image[B]], *, predicted: bool) -> COCO:
         """A COCO object with images numbered from 1, whatever their own ids."""
         rows: list[dict[str, Any]] = []
@@ -134,6 +141,13 @@ class CocoAP(Generic[B]):
         if predicted:
             return {**instance, "score": float(boxes.scores[row]), "iscrowd": 0}
         return {**instance, "area": float(boxes.areas[row]), "iscrowd": int(boxes.crowd[row])}
+
+
+def _exchanged(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a results file has of an answer; packed run lengths are text there."""
+    kept = {key: value for key, value in instance.items() if key not in ("area", "iscrowd", "num_keypoints")}
+    mask = kept.get("segmentation")
+    return {**kept, "segmentation": {**mask, "counts": mask["counts"].decode()}} if mask else kept
 
 
 def _check_finite(boxes: Boxes, arrays: Mapping[str, NDArray[np.float64]], where: str, predicted: bool) -> None:
@@ -192,9 +206,10 @@ def _height_width(size: Size) -> list[int]:
 
 def _part_problem(part: NDArray[np.float64], size: Size, predicted: bool) -> str:
     """What is wrong with an outline (P, 2), or nothing."""
-    strange = part[~(np.abs(part) <= MAX_SIDES * max(size))]  # nan too
-    if len(strange):
+    if len(strange := part[~(np.abs(part) <= MAX_SIDES * max(size))]):  # nan too
         return f"an outline with {strange[0]}; it must be finite and within {MAX_SIDES} image sides"
+    if len(part) and np.abs(part - np.roll(part, 1, axis=0)).max(axis=1).sum() > MAX_LENGTH:
+        return f"an outline longer than {MAX_LENGTH} pixels; remove points that go to and fro"
     return "" if predicted or len(part) >= 3 else f"an outline with {len(part)} points; it needs 3"
 
 
@@ -204,8 +219,7 @@ def _run_lengths(
     """The packed mask of all that the outlines (P, 2) cover where there is no `mask`; empty without either."""
     corners = [part.reshape(-1).tolist() for part in parts if len(part) >= 3]
     if mask is None and corners:
-        union: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(corners, height, width))
-        return union
+        return dict(coco_mask.merge(coco_mask.frPyObjects(corners, height, width)))
     found: Mapping[str, Any] = mask or {"size": [height, width], "counts": [height * width]}
     return coco_mask.frPyObjects(found, height, width) if isinstance(found["counts"], list) else found
 

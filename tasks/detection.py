@@ -76,7 +76,8 @@ class Detection(Task):
         """One sequence: real objects, then noise; with noise the decoder is never fed a true class (section 3.3)."""
         boxes = example.annotations["boxes"]
         assert isinstance(boxes, Boxes)  # noqa: S101  # by its kind
-        boxes = self._ordered(boxes.take(~boxes.crowd), rng)
+        known = boxes.take(~boxes.crowd)
+        boxes = self._ordered(known, rng)
         noise = self._noise(boxes.xyxy, example, rng)
         corners = vocab.coord.start + boxes_to_bins(np.concatenate([boxes.xyxy, noise]), vocab.bins)
         labels = np.array([vocab.class_id(name) for name in boxes.labels], dtype=np.int64)
@@ -87,8 +88,9 @@ class Detection(Task):
         inputs = None
         if rng is not None and self.options.noise:
             inputs = np.column_stack([corners, self._fake_classes(len(classes), vocab, rng)]).reshape(-1)
-        prompt = self.prompt.encode(vocab)
-        return [Target(prompt, tokens.reshape(-1), weights.reshape(-1), inputs, self.options.eos_weight)]
+        prompt, end = self.prompt.encode(vocab), self.options.eos_weight
+        cut = ("max_instances",) if len(known) > len(boxes) else ()
+        return [Target(prompt, tokens.reshape(-1), weights.reshape(-1), inputs, end, cut=cut)]
 
     def _ordered(self, boxes: Boxes, rng: np.random.Generator | None) -> Boxes:
         order = np.arange(len(boxes))

@@ -116,7 +116,9 @@ class Segmentation(Task):
             tokens += [*separator, *(vocab.coord.start + np.round(part[:, ::-1]).astype(np.int64)).reshape(-1)]
         answer = np.array(tokens[: 2 * self.options.max_points], dtype=np.int64)
         weights = np.ones(len(answer), dtype=np.float32)
-        return Target(query.prompt, answer, weights, None, self.options.eos_weight, query.about)
+        annotated = sum(map(len, bins)) + len(bins) - 1  # with a separator before each part but the first
+        cut = ("max_points",) if annotated > self.options.max_points else ()
+        return Target(query.prompt, answer, weights, None, self.options.eos_weight, query.about, cut)
 
     def _frame(self, box: Array) -> tuple[Array, Array]:
         """Origin (2,) and sides (2,) of what coordinates are relative to, in the unit square of the view."""

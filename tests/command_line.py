@@ -30,14 +30,16 @@ class NoNetwork(socket.socket):
 socket.socket = NoNetwork
 """
 COMMAND = f"{GUARD}\nfrom multitask.cli import main\nsys.argv = ['mtp', *sys.argv[1:]]\nmain()"
+LOADED = "import multitask.predict, multitask.train, multitask.tasks.detection, multitask.tasks.captioning"
 SERVER = f"""{GUARD}
-import gc, json, traceback
+import gc, json, signal, traceback
 from multitask.cli import main
-import multitask.predict, multitask.train, multitask.tasks.detection, multitask.tasks.captioning
+exec(sys.argv[1])
 gc.freeze()
 for line in sys.stdin:
     order = json.loads(line)
     if (child := os.fork()) == 0:
+        signal.alarm(300)  # a command that hangs is ended by the system
         for number, name in enumerate(("out", "err"), 1):
             os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         os.chdir(order["folder"])
@@ -53,7 +55,9 @@ for line in sys.stdin:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code or 0)  # taking down torch would copy all its memory
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    _, status, usage = os.wait4(child, 0)
+    kibibytes = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+    print(os.waitstatus_to_exitcode(status), kibibytes, flush=True)
 """
 SMALL = {"COLUMNS": "150", "OMP_NUM_THREADS": "1", "MTP_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -65,6 +69,7 @@ class Done:
     code: int
     out: str
     err: str
+    peak: int = 0  # KiB of memory at most, where commands are forked
 
     @property
     def line(self) -> str:
@@ -77,8 +82,9 @@ class Done:
 class Shell:
     """Runs commands in a folder; to be used as a context."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, loaded: str = LOADED) -> None:
+        """`loaded`: code that imports, once for all commands, what takes long."""
+        self.folder, self.loaded = folder, loaded
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MTP_")} | SMALL
 
     def __enter__(self) -> Self:
@@ -86,7 +92,7 @@ class Shell:
         self.server = None
         if hasattr(os, "fork"):
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": self.environment}
-            self.server = subprocess.Popen([sys.executable, "-c", SERVER], **pipes)
+            self.server = subprocess.Popen([sys.executable, "-c", SERVER, self.loaded], **pipes)
         return self
 
     def __exit__(
@@ -106,8 +112,8 @@ class Shell:
         order = {"words": words, "folder": str(folder), "environment": environment, "out": str(out), "err": str(err)}
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()
-        code = int(self.server.stdout.readline())
-        return Done(code, out.read_text(), err.read_text())
+        code, peak = map(int, self.server.stdout.readline().split())
+        return Done(code, out.read_text(), err.read_text(), peak)
 
     def fresh(self, *words: str, folder: Path | None = None, **environment: str) -> Done:
         """The same in a new interpreter."""

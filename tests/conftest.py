@@ -52,11 +52,11 @@ def network(vocab_size: int, max_length: int = 32, dropout: float = 0.0, spread:
     return model.eval()
 
 
-def noisy_image(number: int, width: int, height: int) -> np.ndarray:
+def noisy_image(number: int, width: int, height: int, reduce: int = 1) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def unreadable(file: str) -> np.ndarray:
+def unreadable(file: str, reduce: int = 1) -> np.ndarray:
     raise DataError(f"{file}: is damaged")
 
 
@@ -72,6 +72,10 @@ class ToyDataset:
         self.kinds_of = kinds or (lambda i: frozenset({"boxes", "captions"}))
 
     def __len__(self) -> int:
+        return self.count
+
+    @property
+    def entries(self) -> int:
         return self.count
 
     def kinds(self, i: int) -> frozenset[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,16 +15,8 @@ from PIL import Image
 from multitask.config import load_config
 from multitask.data.shapes import POINTS, ShapesDataset
 
+from . import command_line as tools
 
-def _tools() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("command_line", Path(__file__).with_name("command_line.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-tools = _tools()
 Done, Shell = tools.Done, tools.Shell
 ALL = "det,caption,keypoints,segment"
 SHORT = ("train.steps=2", "data.val_size=2")

@@ -11,7 +11,8 @@ import torch
 
 from multitask import train
 from multitask.config import Config, DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
-from multitask.data.mixture import Batch, Mixture, group_tasks
+from multitask.data.groups import group_tasks
+from multitask.data.mixture import Batch, Mixture
 from multitask.errors import MtpError
 from multitask.model.encoder_decoder import build_model
 from multitask.optimisation import learning_rate, make_optimizer
@@ -362,7 +363,7 @@ def test_the_last_step_is_always_saved_and_scored(tmp_path):
 
 def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp_path, monkeypatch):
     values = iter([0.25, math.nan, 0.5, 0.125])
-    monkeypatch.setattr(train, "evaluate", lambda *_: {"det": {"AP": next(values)}})
+    monkeypatch.setattr(train, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
     run, _ = train.start(recipe(steps=4, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
     folder = run / "checkpoints"
     assert (folder / "best").read_text() == "step-00000003"
@@ -372,7 +373,7 @@ def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp
 
 def test_a_number_that_is_none_does_not_dethrone_the_best(tmp_path, monkeypatch):
     values = iter([0.25, math.nan])
-    monkeypatch.setattr(train, "evaluate", lambda *_: {"det": {"AP": next(values)}})
+    monkeypatch.setattr(train, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
     run, _ = train.start(recipe(steps=2, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
     assert (run / "checkpoints" / "best").read_text() == "step-00000001"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from multitask.assembly import open_run
-from multitask.data.dataset import open_dataset
+from multitask.data.source import open_dataset
 from multitask.draw import draw, save_png
 from multitask.inference import above
 from multitask.machine import pick_device

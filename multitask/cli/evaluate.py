@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
 from .console import output, score_table
-from .options import Config, Data, Device, Model, Overrides, chosen_config, task_names
+from .options import Config, Data, Device, Model, Overrides, chosen_config, data_words, task_names
 
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to score; all that the model has if left out.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split to score; found in the folder if left out.")]
@@ -18,6 +19,9 @@ Oracle = Annotated[
     bool, typer.Option("--oracle-boxes", help="Ask about the true boxes, where a task asks about those of another.")
 ]
 SelfTest = Annotated[bool, typer.Option("--self-test", help="Score the ground truth itself: the ceiling of any model.")]
+Results = Annotated[
+    Path | None, typer.Option("--save-results", help="Folder for the answers, one file a task in COCO's results form.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -29,18 +33,21 @@ def evaluate(
     tasks: Tasks = None,
     batch_size: Batch = 16,
     oracle_boxes: Oracle = False,
+    save_results: Results = None,
     self_test: SelfTest = False,
     config: Config = None,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
     """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
+    if self_test and save_results:
+        raise UsageError("--save-results goes with a model: leave --self-test out")
     if self_test and oracle_boxes:
         raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
-    if not self_test and (config or overrides):
-        raise UsageError("--config and settings go with --self-test; a model has its own: use --model")
+    if not self_test and (config or any(not word.startswith("data.") for word in overrides or ())):
+        raise UsageError("--config and settings go with --self-test; a model has its own, but for data.KEY=VALUE")
     from ..evaluate import Scores, as_json
-    from .progress import evaluation_bar
+    from .progress import counting_bar
 
     scores: dict[str, Scores]
     if self_test:
@@ -50,8 +57,12 @@ def evaluate(
     else:
         from ..evaluate import score_run
 
-        with evaluation_bar() as progress:
-            scores = score_run(model, data, split, task_names(tasks), device, batch_size, progress, oracle_boxes)
+        words = [*data_words(data), *(overrides or ())]
+        with counting_bar("scoring") as progress:
+            chosen = task_names(tasks)
+            scores = score_run(
+                model, words, split, chosen, device, batch_size, progress, oracle_boxes, results=save_results
+            )
     if json_:
         typer.echo(json.dumps(as_json(scores), indent=1))
         return

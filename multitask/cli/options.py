@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import config as configuration
 from .. import plugins
 from ..errors import UsageError
+from ..yamlio import parse_yaml
 
 if TYPE_CHECKING:
     from ..config import Config as Settings
@@ -18,7 +20,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Settings as key=value: train.lr=1e-4 model.encoder=resnet50", metavar="[KEY=VALUE]..."),
 ]
-Data = Annotated[str | None, typer.Option("--data", help="Folder of a data set, or `shapes` (embedded).")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="Folder of a data set, or `shapes` (embedded); several: give it again."),
+]
 Config = Annotated[str | None, typer.Option("--config", help="Recipe by name, or a YAML file.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, data order and augmentation.")]
@@ -40,11 +45,30 @@ def task_names(words: str | None) -> list[str] | None:
 
 
 def chosen_config(
-    name: str | None, overrides: Sequence[str] | None, tasks: str | None, data: str | None, seed: int | None
+    name: str | None, overrides: Sequence[str] | None, tasks: str | None, data: Sequence[str] | None, seed: int | None
 ) -> Settings:
     """The config that these words ask for; `quickstart` on the embedded data set, `finetune` on other data."""
     words = list(overrides or ())
-    recipe = name or ("finetune" if data not in (None, "shapes") else "quickstart")
-    words += [f"data.path={data}"] if data is not None else []
+    recipe = name or ("finetune" if data and list(data) != ["shapes"] else "quickstart")
+    words = [*data_words(data), *words]
     words += [f"seed={seed}"] if seed is not None else []
     return configuration.load_config(recipe, words, task_names(tasks))
+
+
+def data_words(data: Sequence[str] | None) -> list[str]:
+    """Settings for what was given as --data: a path each, or the keys of one data set as `{path: a, tasks: [det]}`.
+
+    Raises UsageError where it is neither.
+    """
+    sources = [_source(word) for word in data or ()]
+    first = [f"data.{key}={json.dumps(value)}" for key, value in sources[0].items()] if sources else []
+    return [*first, f"data.more={json.dumps(sources[1:])}"] if len(sources) > 1 else first
+
+
+def _source(word: str) -> dict[str, Any]:
+    if not word.startswith("{"):
+        return {"path": word}
+    source = parse_yaml(word, f"--data {word}")
+    if not isinstance(source, dict) or "path" not in source:
+        raise UsageError(f"--data {word}: expected {{path: FOLDER, ...}}")
+    return source

@@ -1,18 +1,14 @@
-"""What every data set offers, and the door by which all of them come in."""
+"""What every data set offers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from ..annotations import Captions
 from ..example import Example
 from ..task import DatasetInfo
-from .checks import Fault
-from .coco import open_coco
-from .shapes import ShapesDataset
-
-Role = Literal["train", "val"]
+from .faults import Fault
 
 
 class Dataset(Protocol):
@@ -26,23 +22,17 @@ class Dataset(Protocol):
         """What was found wrong, and skipped or mended."""
         ...
 
+    @property
+    def entries(self) -> int:
+        """Images and annotations that its files list, usable or not."""
+        ...
+
     def __len__(self) -> int: ...
     def __getitem__(self, i: int) -> Example: ...
 
     def kinds(self, i: int) -> frozenset[str]:
         """The kinds that image `i` is annotated with, without making its Example."""
         ...
-
-
-def open_dataset(path: str, split: str | None, *, role: Role, size: int | None = None, seed: int = 0) -> Dataset:
-    """`shapes`, the embedded data set (a folder of that name is `./shapes`), or COCO annotations in a folder.
-
-    `split` None finds the one for the role. `size` takes the first images only; `seed` is for `shapes`.
-    Raises UsageError for a split that is not there, DataError for data that cannot be used.
-    """
-    if path == "shapes":
-        return ShapesDataset(split or role, size, seed)
-    return open_coco(path, split, role=role, size=size)
 
 
 def captions(dataset: Dataset) -> Iterator[str]:

@@ -6,11 +6,9 @@ share one batch of views, and so one pass of the encoder.
 
 from __future__ import annotations
 
-import logging
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -19,14 +17,14 @@ from torch import Tensor
 
 from ..errors import DataError, MtpError, UsageError
 from ..example import Example
+from ..geometry import Size
 from ..sequence.vocabulary import Vocabulary
 from ..task import Target, Task
 from .dataset import Dataset
-from .transforms import colour_jitter, place
+from .groups import Group, Look
+from .sights import Sight, sights
 
-log = logging.getLogger(__name__)
 TRIES = 10  # unreadable images in a row before a run gives up
-SAMPLE, ENOUGH = 500, 0.25  # images tried, and the share of them that must have something to look at
 
 
 @dataclass
@@ -47,6 +45,7 @@ class Batch:
     extent: Tensor  # (B, 2) float32, (height, width) of the picture in the input
     sequences: dict[str, Sequences]
     files: list[str]
+    skipped: tuple[str, ...] = ()  # images that could not be read, and why
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -54,39 +53,46 @@ class Batch:
             name: Sequences(*(t.to(device) for t in (s.inputs, s.targets, s.weights, s.rows)))
             for name, s in self.sequences.items()
         }
-        return Batch(self.images.to(device), self.extent.to(device), sequences, self.files)
-
-
-Look = tuple[Task, ...]  # tasks that share a batch of views: all of whole images varied alike, or one with own views
+        return Batch(self.images.to(device), self.extent.to(device), sequences, self.files, self.skipped)
 
 
 @dataclass(frozen=True)
-class Group:
-    """Looks at the same images, whose positions in the data set are `positions`; each image is read once for all."""
+class PlannedView:
+    """One view of an image that is not read yet."""
 
-    looks: tuple[Look, ...]
-    positions: NDArray[np.int64]
+    size: Size  # (width, height) of the picture in the unit square
+    reduce: int  # the image may be decoded at this fraction of its size
+    render: Callable[[NDArray[np.uint8]], Tensor]
+    targets: dict[str, list[Target]]  # by task
 
-    @property
-    def name(self) -> str:
-        return "+".join(task.name for look in self.looks for task in look)
+
+Plan = tuple[Example, list[list[PlannedView]]]  # an image, and its views of each look
 
 
 class Draft:
     """A batch being filled, view by view."""
 
     def __init__(self, look: Look) -> None:
-        self.kinds = {kind for task in look for kind in task.kinds}  # other annotations need not be moved
         self.images: list[Tensor] = []
         self.extents: list[tuple[float, float]] = []
         self.files: list[str] = []
+        self.skipped: list[str] = []
         self.targets: dict[str, list[tuple[int, Target]]] = {task.name: [] for task in look}
+
+    def add(self, file: str, views: Sequence[PlannedView], pixels: NDArray[np.uint8]) -> None:
+        for view in views:
+            for name, found in view.targets.items():
+                self.targets[name] += [(len(self.images), target) for target in found]
+            self.images.append(view.render(pixels))
+            self.extents.append((view.size[1], view.size[0]))
+            self.files.append(file)
 
     def finished(self, vocab: Vocabulary, side: int) -> Batch:
         """The batch; without images where none of them had anything to look at."""
         sequences = {name: collate(found, vocab) for name, found in self.targets.items()}
         images = torch.stack(self.images) if self.images else torch.zeros(0, 3, side, side, dtype=torch.uint8)
-        return Batch(images, torch.tensor(self.extents).reshape(-1, 2), sequences, self.files)
+        extents = torch.tensor(self.extents).reshape(-1, 2)
+        return Batch(images, extents, sequences, self.files, tuple(self.skipped))
 
 
 def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequences:
@@ -102,50 +108,6 @@ def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequenc
         weights[row, begin:end] = np.append(t.weights, t.eos_weight)
     rows = torch.tensor([row for row, _ in targets], dtype=torch.int64)
     return Sequences(torch.from_numpy(inputs), torch.from_numpy(expected), torch.from_numpy(weights), rows)
-
-
-def group_tasks(tasks: Iterable[Task], dataset: Dataset) -> list[Group]:
-    """Which tasks share images, and which of these share views. Raises DataError when no image fits a task."""
-    shared: dict[bytes, dict[object, list[Task]]] = {}
-    for task in tasks:
-        key = task.augment if task.whole_image else task.name
-        shared.setdefault(_annotated(task, dataset).tobytes(), {}).setdefault(key, []).append(task)
-    groups = [
-        Group(tuple(map(tuple, looks.values())), np.frombuffer(positions, dtype=np.int64))
-        for positions, looks in shared.items()
-    ]
-    return [_worth_reading(group, dataset) for group in groups]
-
-
-def _annotated(task: Task, dataset: Dataset) -> NDArray[np.int64]:
-    found = [i for i in range(len(dataset)) if set(task.kinds) <= dataset.kinds(i)]
-    if not found:
-        raise _nothing_for([task], dataset)
-    return np.array(found, dtype=np.int64)
-
-
-def _worth_reading(group: Group, dataset: Dataset) -> Group:
-    """Where tasks look at parts of images alone, and few images have any, the others are left out."""
-    tasks = [task for look in group.looks for task in look]
-    if any(task.whole_image for task in tasks):
-        return group
-
-    def seen(positions: NDArray[np.int64]) -> list[bool]:
-        return [any(task.views(dataset[int(i)].annotations) for task in tasks) for i in positions]
-
-    every = len(group.positions) // SAMPLE
-    if every > 1 and np.mean(seen(group.positions[::every])) >= ENOUGH:
-        return group  # to look through all would take minutes where scenes are drawn on the fly
-    fitting = group.positions[seen(group.positions)]
-    if not len(fitting):
-        raise _nothing_for(tasks, dataset)
-    return Group(group.looks, fitting)
-
-
-def _nothing_for(tasks: Sequence[Task], dataset: Dataset) -> DataError:
-    wanted = " and ".join(dict.fromkeys(kind for task in tasks for kind in task.kinds))
-    names = " and ".join(f"'{task.name}'" for task in tasks)
-    return DataError(f"{dataset.info.name}: no image is annotated with {wanted}, which task {names} learns from")
 
 
 class Mixture(torch.utils.data.Dataset[list[Batch]]):
@@ -165,35 +127,48 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
         self.side, self.batch_size, self.seed = side, batch_size, seed
         self.longest = longest
         self.measured: set[str] = set()  # tasks whose answers are known to fit
+        self.orders: dict[str, tuple[int, NDArray[np.int64]]] = {}  # the running epoch of each group
 
     def __getitem__(self, step: int) -> list[Batch]:
         return [batch for group in self.groups for batch in self._batches(group, step)]
 
     def _batches(self, group: Group, step: int) -> list[Batch]:
         drafts = [Draft(look) for look in group.looks]
-        for position in range(step * self.batch_size, (step + 1) * self.batch_size):
-            epoch, place_in_epoch = divmod(position, len(group.positions))
-            rng = np.random.default_rng([self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch])
-            example, pixels = self._readable(group, epoch, place_in_epoch)
-            for look, draft in zip(group.looks, drafts, strict=True):
-                self._look(look, example, pixels, rng, draft)
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        plans = [self._plan(group, position) for position in positions]  # before reading: by turns both are slower
+        for position, plan in zip(positions, plans, strict=True):
+            self._add_image(group, position, plan, drafts)
         return [draft.finished(self.vocab, self.side) for draft in drafts]
 
-    def _look(
-        self, look: Look, example: Example, pixels: NDArray[np.uint8], rng: np.random.Generator, draft: Draft
-    ) -> None:
-        """Add the views of one image, and what each task should write about them."""
-        augment = look[0].augment
-        for view in look[0].views(example.annotations, rng):
-            placement = place(example.size, self.side, view.region_xyxy, augment, rng)
-            moved = example.only(draft.kinds, view.annotations).warp(placement.matrix, placement.size)
-            for task in look:
-                targets = _checked(task, moved, self.vocab, rng)
-                self._measure(task, targets)
-                draft.targets[task.name] += [(len(draft.images), target) for target in targets]
-            draft.images.append(placement.render(pixels, partial(colour_jitter, strength=augment.colour, rng=rng)))
-            draft.extents.append((placement.size[1], placement.size[0]))
-            draft.files.append(example.file)
+    def _plan(self, group: Group, position: int, later: int = 0) -> Plan:
+        """What each look shows of the image at a position, or of the one that comes `later` in its epoch."""
+        epoch, place_in_epoch = divmod(position, len(group))
+        order = self._order(group, epoch)
+        example = self.dataset[int(order[(place_in_epoch + later) % len(order)])]
+        rng = np.random.default_rng([self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch])
+        looks = [[self._view(look, s) for s in sights(look, example, self.side, rng)] for look in group.looks]
+        return example, looks
+
+    def _view(self, look: Look, sight: Sight) -> PlannedView:
+        targets = {task.name: _checked(task, sight.example, self.vocab, sight.rng) for task in look}
+        for task in look:
+            self._measure(task, targets[task.name])
+        return PlannedView(sight.placement.size, sight.placement.reduce, sight.renderer(), targets)
+
+    def _add_image(self, group: Group, position: int, plan: Plan, drafts: Sequence[Draft]) -> None:
+        """Read one image for all looks; the next takes the place of one that cannot be read."""
+        skipped = drafts[0].skipped
+        for later in range(min(TRIES, len(group))):
+            example, looks = self._plan(group, position, later) if later else plan
+            try:
+                pixels = example.load(min((view.reduce for views in looks for view in views), default=1))
+            except DataError as error:
+                skipped.append(str(error))
+                continue
+            for draft, views in zip(drafts, looks, strict=True):
+                draft.add(example.file, views, pixels)
+            return
+        raise DataError(f"{TRIES} images in a row cannot be read, the last one: {skipped[-1]}")
 
     def _measure(self, task: Task, targets: Sequence[Target]) -> None:
         """At the first target of a task, not at the first long one. Raises UsageError where answers may not fit."""
@@ -207,22 +182,11 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
             )
         self.measured.add(task.name)
 
-    def _readable(self, group: Group, epoch: int, place_in_epoch: int) -> tuple[Example, NDArray[np.uint8]]:
-        """The example at this place of the epoch; one that cannot be read is named, and the next takes its place."""
-        order = _order(self.seed, group.name, epoch, len(group.positions))
-        for attempt in range(min(TRIES, len(order))):
-            index = group.positions[order[(place_in_epoch + attempt) % len(order)]]
-            example = self.dataset[int(index)]
-            try:
-                return example, example.load()
-            except DataError as error:
-                log.warning("skipped: %s", error)
-        raise DataError(f"{self.dataset.info.name}: {TRIES} images in a row cannot be read; see the lines above")
-
-
-@lru_cache(maxsize=8)
-def _order(seed: int, name: str, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), epoch]).permutation(count)
+    def _order(self, group: Group, epoch: int) -> NDArray[np.int64]:
+        """Kept for the epoch, since it takes time for large data sets."""
+        if self.orders.get(group.name, (-1, None))[0] != epoch:
+            self.orders[group.name] = epoch, group.epoch(self.seed, epoch)
+        return self.orders[group.name][1]
 
 
 def _checked(task: Task, example: Example, vocab: Vocabulary, rng: np.random.Generator) -> list[Target]:

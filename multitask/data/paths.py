@@ -7,7 +7,8 @@ import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .checks import Unusable, text
+from .checks import text
+from .faults import Unusable
 
 
 def file_name(value: Any) -> str:

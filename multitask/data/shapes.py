@@ -22,7 +22,7 @@ from ..example import Example
 from ..geometry import FloatArray, clip_polygon
 from ..skeleton import Skeleton
 from ..task import Category, DatasetInfo
-from .checks import Fault
+from .faults import Fault
 from .outlines import area, figure, fill, solid
 
 VERSION = 1
@@ -119,8 +119,8 @@ def _compose(rng: np.random.Generator) -> tuple[list[_Thing], NDArray[np.uint8]]
     return things, picture.copy()
 
 
-def _paint(key: list[int], colours: Sequence[str], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image (SIDE, SIDE, 3): flat colours with darker rims on a faint gradient, and mild noise."""
+def _paint(key: list[int], colours: Sequence[str], labels: NDArray[np.uint8], reduce: int = 1) -> NDArray[np.uint8]:
+    """The image (SIDE, SIDE, 3), whatever `reduce`: flat colours, darker rims, a faint gradient and mild noise."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([*key, 1])))
     pastel = rng.random() < 0.5
     ground = rng.integers(168, 216) + rng.integers(0, 36, 3) if pastel else np.full(3, rng.integers(72, 232))
@@ -205,6 +205,10 @@ class ShapesDataset:
         self.split, self.size, self.seed = split, SPLITS[split] if size is None else size, seed
 
     def __len__(self) -> int:
+        return self.size
+
+    @property
+    def entries(self) -> int:
         return self.size
 
     def kinds(self, i: int) -> frozenset[str]:

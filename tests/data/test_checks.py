@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from multitask.data import checks
-from multitask.data.checks import Unusable
+from multitask.data.faults import Unusable
 from multitask.data.paths import file_name
 
 SIZE = (40, 30)
@@ -58,7 +58,17 @@ def test_a_box_that_passes_lies_inside_and_has_area(value: list[float]) -> None:
         xyxy, clipped = checks.box(value, SIZE)
     except Unusable:
         x, y, w, h = value
-        assert w <= 0 or h <= 0 or x + w <= 0 or y + h <= 0 or x >= 40 or y >= 30 or x + w == x or y + h == y
+        assert (
+            w <= 0
+            or h <= 0
+            or x + w <= 0
+            or y + h <= 0
+            or x >= 40
+            or y >= 30
+            or x + w == x
+            or y + h == y
+            or max(x + w, y + h) <= 1
+        )
         return
     assert 0 <= xyxy[0] < xyxy[2] <= 40
     assert 0 <= xyxy[1] < xyxy[3] <= 30
@@ -82,6 +92,7 @@ def test_points_outside_lose_their_label() -> None:
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_packed_runs_unpack_as_pycocotools_packed_them(seed: int, share: float) -> None:
     drawn = (np.random.default_rng(seed).random((30, 40)) < share).astype(np.uint8)
+    drawn[15, 20] = 1  # a mask of nothing is refused
     packed = coco_mask.encode(np.asfortranarray(drawn))
     mask = checks.mask({"size": [30, 40], "counts": packed["counts"].decode()}, SIZE)
     ends = np.cumsum(mask["counts"])

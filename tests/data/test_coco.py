@@ -12,16 +12,17 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from multitask.annotations import Boxes, Captions, Keypoints, Polygons
-from multitask.data.coco import CocoDataset, open_coco
-from multitask.data.dataset import captions, open_dataset
+from multitask.data.dataset import captions
+from multitask.data.source import open_dataset
+from multitask.data.table import TableDataset
 from multitask.errors import DataError, UsageError
 from multitask.skeleton import COCO_PERSON, Skeleton
 
 from .coco_folder import POINTS, good, write
 
 
-def opened(root: Path, split: str | None = None) -> CocoDataset:
-    return open_coco(str(root), split, role="train")
+def opened(root: Path, split: str | None = None) -> TableDataset:
+    return open_dataset(str(root), split, role="train")
 
 
 def test_a_whole_data_set(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_split_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no split 'train'; did you mean 'train2014'"):
         opened(tmp_path, "train")
     with pytest.raises(UsageError, match=r"no split for val \(found train2014\); set data.val_split"):
-        open_coco(str(tmp_path), None, role="val")
+        open_dataset(str(tmp_path), None, role="val")
     write(tmp_path, good(), split="train2017")
     with pytest.raises(
         UsageError, match=r"several splits to choose from \(train2014, train2017\); set data.train_split"
@@ -205,12 +206,12 @@ def test_paths_that_hold_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; give a data folder, an annotation file or 'shapes'"):
         open_dataset(str(tmp_path / "none"), None, role="train")
     with pytest.raises(
-        DataError, match=r"no annotations found; looked for instances_\*.json, .* in annotations/, coco/"
+        DataError, match=r"no annotations found; looked for .*coco: instances_\*.json, .* in annotations/, coco/"
     ):
         open_dataset(str(tmp_path), None, role="train")
     (tmp_path / "labels.json").write_text("{}")
-    with pytest.raises(DataError, match=r"its name must be instances_SPLIT\.json"):
-        open_dataset(str(tmp_path / "labels.json"), None, role="train")
+    with pytest.raises(DataError, match=r"labels\.json: no list of 'images', so this is not a COCO file"):
+        open_dataset(str(tmp_path / "labels.json"), "labels", role="train")
 
 
 def test_image_ids_may_be_words(tmp_path: Path) -> None:
@@ -236,7 +237,8 @@ def test_images_behind_links_that_lead_out_are_left_out(tmp_path: Path) -> None:
     dataset = opened(root)
     assert [dataset[i].id for i in range(len(dataset))] == [2, 3]
     assert [str(fault) for fault in dataset.faults] == [
-        "annotations/instances_train.json: image 1: file_name '1.png' lies outside the data folder (skipped)"
+        "annotations/instances_train.json: image 1: file_name '1.png' lies outside the data folder "
+        "(skipped with its annotations); put the file there, or remove the entry"
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from multitask.data.checks import tally
-from multitask.data.coco import open_coco
+from multitask.data.faults import tally
+from multitask.data.source import open_dataset
 
 from .coco_folder import good, write
 
@@ -153,7 +153,7 @@ def test_one_bad_entry_is_noted_and_the_rest_is_used(tmp_path: Path, case: str) 
     spoil, field, reason, action = ANNOTATIONS[case]
     files = good()
     spoil(files)
-    dataset = open_coco(str(write(tmp_path, files)), None, role="train")
+    dataset = open_dataset(str(write(tmp_path, files)), None, role="train")
     own = [fault for fault in dataset.faults if (fault.field, fault.action.startswith(action)) == (field, True)]
     assert len(own) == 1, dataset.faults
     assert reason in own[0].reason
@@ -176,7 +176,7 @@ def test_one_bad_entry_is_noted_and_the_rest_is_used(tmp_path: Path, case: str) 
 def test_a_faulty_image_of_one_file_takes_its_annotations_along_without_more_ado(tmp_path: Path) -> None:
     files = good()
     put("instances", "images", 0, height=-1)(files)
-    dataset = open_coco(str(write(tmp_path, files)), None, role="train")
+    dataset = open_dataset(str(write(tmp_path, files)), None, role="train")
     assert [(fault.where, fault.action) for fault in dataset.faults] == [("image 1", "skipped with its annotations")]
     assert {dataset[i].id: dataset.kinds(i) for i in range(3)} == {
         1: {"keypoints", "captions"},  # which other files say
@@ -188,9 +188,9 @@ def test_a_faulty_image_of_one_file_takes_its_annotations_along_without_more_ado
 def test_a_missing_image_file_is_noted(tmp_path: Path) -> None:
     root = write(tmp_path, good())
     (root / "images/train/2.png").unlink()
-    dataset = open_coco(str(root), None, role="train")
+    dataset = open_dataset(str(root), None, role="train")
     assert [dataset[i].id for i in range(len(dataset))] == [1, 3]
-    assert tally(dataset.faults) == {"file_name does not exist (skipped)": 1}
+    assert tally(dataset.faults) == {"file_name does not exist (skipped with its annotations)": 1}
 
 
 def test_tally_counts_the_most_frequent_first(tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_tally_counts_the_most_frequent_first(tmp_path: Path) -> None:
     for position in range(3):
         put("instances", "annotations", position, bbox=[])(files)
     add("instances", "annotations", None)(files)
-    faults = open_coco(str(write(tmp_path, files)), None, role="train").faults
+    faults = open_dataset(str(write(tmp_path, files)), None, role="train").faults
     assert tally(faults) == {"bbox has not 4 numbers (skipped)": 3, "entry is not an object (skipped)": 1}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multitask.data.coco import open_coco
+from multitask.data.source import open_dataset
 from multitask.errors import DataError
 
 from .coco_folder import good, write
@@ -43,7 +43,7 @@ REFUSED = {
 def test_a_file_that_is_not_coco_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     content, message = REFUSED[case]
     with pytest.raises(DataError) as caught:
-        open_coco(str(write(tmp_path, {"instances": content})), None, role="train")
+        open_dataset(str(write(tmp_path, {"instances": content})), None, role="train")
     assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -53,8 +53,8 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     files = good()
     files["person_keypoints"]["categories"][0]["name"] = "human"
     with pytest.raises(DataError, match="category 3 has another name in another file"):
-        open_coco(str(write(tmp_path, files)), None, role="train")
+        open_dataset(str(write(tmp_path, files)), None, role="train")
     files = good()
     files["person_keypoints"]["categories"].append({"id": 9, "name": "dog", "keypoints": ["nose"]})
     with pytest.raises(DataError, match="categories with different keypoints"):
-        open_coco(str(write(tmp_path, files)), None, role="train")
+        open_dataset(str(write(tmp_path, files)), None, role="train")

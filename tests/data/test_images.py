@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -14,6 +13,8 @@ from PIL import Image
 
 from multitask.data.images import image_size, read_image
 from multitask.errors import DataError
+
+from .odd_images import exif, png, stored, turned
 
 WIDTH, HEIGHT = 96, 64
 RED_XYXY = (16, 0, 48, 16)  # in the upright picture
@@ -26,26 +27,8 @@ def upright() -> np.ndarray:
     return array
 
 
-def stored(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels that, shown with this EXIF orientation, look like `array` (written from the EXIF table)."""
-    across, down = slice(None, None, -1), slice(None)
-    return {
-        1: array,
-        2: array[:, across],
-        3: array[across, across],
-        4: array[across],
-        5: array.transpose(1, 0, 2),
-        6: array.transpose(1, 0, 2)[across, down],
-        7: array.transpose(1, 0, 2)[across, across],
-        8: array.transpose(1, 0, 2)[:, across],
-    }[orientation]
-
-
 def save_turned(path: Path, orientation: int) -> Path:
-    image = Image.fromarray(np.ascontiguousarray(stored(upright(), orientation)))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.save(path, exif=exif, quality=95) if path.suffix == ".jpg" else image.save(path, exif=exif)
+    path.write_bytes(turned(upright(), orientation, path.suffix[1:]))
     return path
 
 
@@ -54,7 +37,7 @@ def mean_of_box(array: np.ndarray) -> np.ndarray:
     return array[y1:y2, x1:x2].reshape(-1, 3).mean(axis=0)
 
 
-@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif", ".avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_shown_upright(tmp_path: Path, orientation: int, extension: str) -> None:
     path = save_turned(tmp_path / f"a{extension}", orientation)
@@ -65,9 +48,12 @@ def test_every_orientation_is_shown_upright(tmp_path: Path, orientation: int, ex
     assert image_size(path) == (WIDTH, HEIGHT)
 
 
+@pytest.mark.parametrize("extension", [".png", ".webp", ".tif"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_an_annotation_of_the_unturned_picture_gets_the_unturned_picture(tmp_path: Path, orientation: int) -> None:
-    path = save_turned(tmp_path / "a.png", orientation)
+def test_an_annotation_of_the_unturned_picture_gets_the_unturned_picture(
+    tmp_path: Path, orientation: int, extension: str
+) -> None:
+    path = save_turned(tmp_path / f"a{extension}", orientation)
     np.testing.assert_array_equal(read_image(path, size=(HEIGHT, WIDTH)), stored(upright(), orientation))
 
 
@@ -130,21 +116,13 @@ def test_pixels_that_have_no_scale_are_refused(tmp_path: Path) -> None:
     Image.new("I", (4, 4), 70000).save(tmp_path / "b.tif")
     with pytest.raises(DataError, match=r"a\.tif: has floating-point pixels; convert"):
         read_image(tmp_path / "a.tif")
-    with pytest.raises(DataError, match=r"b\.tif: has 32-bit pixels; convert"):
+    with pytest.raises(DataError, match=r"b\.tif: has 32-bit or signed pixels; convert"):
         read_image(tmp_path / "b.tif")
-
-
-def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of a few bytes that claims to be large."""
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 @pytest.mark.parametrize(("width", "height"), [(10_001, 10_000), (13_000, 13_000), (65_000, 65_000)])
 def test_more_than_100_megapixels_are_refused_before_decoding(tmp_path: Path, width: int, height: int) -> None:
-    (tmp_path / "a.png").write_bytes(png(width, height))
+    (tmp_path / "a.png").write_bytes(png(width, height, 1, 0, b""))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for read in (read_image, image_size):
@@ -153,13 +131,13 @@ def test_more_than_100_megapixels_are_refused_before_decoding(tmp_path: Path, wi
 
 
 def test_100_megapixels_are_allowed(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(10_000, 10_000))
+    (tmp_path / "a.png").write_bytes(png(10_000, 10_000, 1, 0, b""))
     assert image_size(tmp_path / "a.png") == (10_000, 10_000)
 
 
 def test_a_text_chunk_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     text = b"k\0\0" + zlib.compress(b"a" * 20_000_000)
-    (tmp_path / "a.png").write_bytes(png(1, 1, (b"zTXt", text)))
+    (tmp_path / "a.png").write_bytes(png(1, 1, 1, 0, b"", (b"zTXt", text)))
     with pytest.raises(DataError, match=r"a\.png: "):
         read_image(tmp_path / "a.png")
 
@@ -225,3 +203,65 @@ def test_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match=r"a\.jpg: is not an image that can be read \(JPEG, "):
         read_image(tmp_path / "a.jpg")
+
+
+BLOCK = 16  # pixels: where subsampled colours change
+
+
+def mosaic(width: int, height: int) -> np.ndarray:
+    """Squares of random colours, so that a pixel of 1, 2, 4 or 8 of them has one colour."""
+    rng = np.random.default_rng(3)
+    squares = rng.integers(30, 226, (-(-height // BLOCK), -(-width // BLOCK), 3), dtype=np.uint8)
+    return squares.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[:height, :width]
+
+
+@pytest.mark.parametrize("size", [(128, 64), (121, 67), (135, 71), (8, 90)])
+@pytest.mark.parametrize("reduce", [2, 4, 8])
+def test_a_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path: Path, reduce: int, size: tuple[int, int]) -> None:
+    array = mosaic(*size)
+    Image.fromarray(array).save(tmp_path / "a.jpg", quality=95)
+    found = read_image(tmp_path / "a.jpg", size=size, reduce=reduce)
+    assert found.shape == (-(-size[1] // reduce), -(-size[0] // reduce), 3)
+    assert np.abs(found.astype(int) - array[::reduce, ::reduce]).max() <= 12
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("reduce", [2, 8])
+def test_a_turned_jpeg_is_decoded_smaller_where_squares_fit(tmp_path: Path, orientation: int, reduce: int) -> None:
+    """Where they do not, squares counted from the stored corner would not be those counted from the shown one."""
+    for size, divisor in (((128, 96), reduce), ((128, 97), 1), ((127, 96), 1)):
+        array = mosaic(*size)
+        (tmp_path / "a.jpg").write_bytes(turned(array, orientation, "jpg"))
+        found = read_image(tmp_path / "a.jpg", size=size, reduce=reduce)
+        assert found.shape == (size[1] // divisor, size[0] // divisor, 3)
+        assert np.abs(found.astype(int) - array[::divisor, ::divisor]).max() <= 12
+
+
+@pytest.mark.parametrize("extension", [".png", ".gif", ".webp", ".bmp", ".tif", ".jp2"])
+def test_other_formats_come_whole(tmp_path: Path, extension: str) -> None:
+    Image.fromarray(mosaic(64, 64)).save(tmp_path / f"a{extension}")
+    found = read_image(tmp_path / f"a{extension}", reduce=4)
+    np.testing.assert_array_equal(found, read_image(tmp_path / f"a{extension}"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (40, 3), (7, 7)])
+def test_an_image_of_few_pixels_comes_whole(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.fromarray(mosaic(*size)).save(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg", reduce=8), read_image(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_whole_size_is_compared_whatever_the_scale(tmp_path: Path, orientation: int) -> None:
+    Image.fromarray(mosaic(64, 32)).save(tmp_path / "a.jpg", exif=exif(3, orientation))
+    shown, other = ((64, 32), (32, 16)) if orientation == 1 else ((32, 64), (16, 32))
+    assert read_image(tmp_path / "a.jpg", size=shown, reduce=2).shape == (shown[1] // 2, shown[0] // 2, 3)
+    with pytest.raises(DataError, match=f"is {shown[0]} x {shown[1]} pixels, but annotated as {other[0]} x {other[1]}"):
+        read_image(tmp_path / "a.jpg", size=other, reduce=2)
+
+
+def test_an_image_annotated_as_it_is_stored_is_reduced_as_it_is_stored(tmp_path: Path) -> None:
+    array = mosaic(64, 48)
+    (tmp_path / "a.jpg").write_bytes(turned(array, 6, "jpg"))
+    found = read_image(tmp_path / "a.jpg", size=(48, 64), reduce=4)
+    assert found.shape == (16, 12, 3)
+    assert np.abs(found.astype(int) - stored(array, 6)[::4, ::4]).max() <= 12

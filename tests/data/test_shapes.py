@@ -10,9 +10,10 @@ import pytest
 
 from multitask.annotations import Boxes, Captions, Keypoints, Polygons
 from multitask.data import outlines
-from multitask.data.dataset import captions, open_dataset
+from multitask.data.dataset import captions
 from multitask.data.outlines import area, figure, fill, solid
 from multitask.data.shapes import COLOURS, NAMES, POINTS, SIDE, VISIBLE, ShapesDataset, _compose, caption
+from multitask.data.source import open_dataset
 from multitask.errors import UsageError
 from multitask.example import Example
 

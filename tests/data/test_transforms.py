@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from multitask.annotations import Boxes, Keypoints, Polygons
+from multitask.data.images import read_image
 from multitask.data.transforms import PAD, colour_jitter, place
 from multitask.example import Example
 from multitask.geometry import move
@@ -111,6 +113,85 @@ def test_an_image_of_the_right_size_is_not_resampled(toys):
     assert np.array_equal(mirrored.permute(1, 2, 0).numpy(), image[:, ::-1])
 
 
+wide = st.tuples(st.integers(40, 1500), st.integers(40, 1500))
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(size=wide, side=sides, region_at=st.none() | fractions, augment=augments, seed=st.integers(0, 99))
+def test_a_large_image_is_seen_in_whole_squares_no_larger_than_a_pixel_of_the_input(
+    size, side, region_at, augment, seed
+):
+    region = None if region_at is None else tuple(map(float, box_of(region_at, size)))
+    placement = place(size, side, region, augment, np.random.default_rng(seed))
+    left, top, width, height = placement.window
+    low_x, low_y, high_x, high_y = region or (0, 0, *size)
+    assert low_x <= left and left + width <= high_x and low_y <= top and top + height <= high_y
+    assert width >= 1 and height >= 1
+    assert not any(value % placement.reduce for value in placement.window)
+    decoded = width // placement.reduce, height // placement.reduce
+    assert placement.reduce == 1 or (decoded[0] >= placement.scaled[0] and decoded[1] >= placement.scaled[1])
+    # The same chances without squares: nothing but the rim of less than a pixel of the input is lost.
+    chance = np.random.default_rng(seed)
+    scale = side / max(high_x - low_x, high_y - low_y) * chance.uniform(*augment.scale)
+    for length, full in ((width, high_x - low_x), (height, high_y - low_y)):
+        wanted = max(1, min(full, round(side / scale)))
+        assert wanted - 2 * placement.reduce < length <= wanted
+    if min(placement.scaled) > 32:
+        assert placement.reduce == 8 or 2 * placement.reduce * scale > 1  # smaller would be too small
+    np.testing.assert_allclose(placement.matrix @ placement.inverse, np.eye(3), atol=1e-9)
+
+
+def test_without_chance_an_image_is_seen_as_it_is():
+    placement = place((4001, 3001), 64, None, Augment(scale=(0.3, 2.0), flip=1.0))
+    assert placement.reduce == 1 and placement.window == (0, 0, 4001, 3001)
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4, 8])
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("size", [(701, 523), (522, 699)])
+def test_a_dot_lands_where_the_matrix_says_at_every_scale_of_decoding(tmp_path, size, reduce, flip):
+    side, length, errors = 32, 6, []
+    low = 0.8 * max(size) / side / (2 * reduce) if reduce < 8 else 0.5
+    augment = Augment(scale=(low, max(size) / side / reduce), flip=flip)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        placement = place(size, side, None, augment, rng)
+        if placement.reduce != reduce:
+            continue
+        left, top, width, height = placement.window
+        x, y = left + int(rng.integers(0, width - length + 1)), top + int(rng.integers(0, height - length + 1))
+        file = tmp_path / f"{seed}.jpg"
+        dotted = block(size, (x, y, x + length, y + length))
+        Image.fromarray(dotted).save(file, quality=100, subsampling=0)
+        whole, smaller = read_image(file, size=size), read_image(file, size=size, reduce=reduce)
+        assert max(smaller.shape) == -(-max(size) // reduce)
+        expected = move(np.array([x + length / 2, y + length / 2]), placement.matrix) * side
+        if (expected < 2).any() or (expected > np.array(placement.scaled) - 2).any():
+            continue  # what the window cuts off moves the middle of the rest
+        for pixels in (whole, smaller):
+            light = placement.render(pixels)[0].double().numpy()[: placement.scaled[1], : placement.scaled[0]]
+            light[light < light.max() / 8] = 0  # ripples of the JPEG
+            rows, columns = np.indices(light.shape) + 0.5
+            found = np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum()
+            errors.append(found - expected)
+    assert len(errors) >= 20
+    assert np.abs(errors).max() <= 0.5
+    assert np.abs(np.mean(errors, axis=0)).max() <= 0.1  # a shift that is always the same would be a fault
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_a_smaller_decoded_photograph_looks_the_same(tmp_path, toys, flip):
+    size, side = (803, 605), 48
+    coarse = Image.fromarray(toys.image(0, 12, 9)).resize(size, Image.Resampling.BICUBIC)
+    coarse.save(tmp_path / "a.jpg", quality=95)
+    for seed in range(10):
+        placement = place(size, side, None, Augment(scale=(0.5, 3.0), flip=flip), np.random.default_rng(seed))
+        whole, smaller = (read_image(tmp_path / "a.jpg", size=size, reduce=r) for r in (1, placement.reduce))
+        assert smaller.shape < whole.shape
+        difference = (placement.render(whole).int() - placement.render(smaller).int()).abs()
+        assert difference.float().mean() < 1 and difference.max() <= 16
+
+
 @pytest.mark.parametrize(
     ("region", "window"),
     [
@@ -170,7 +251,7 @@ def test_annotations_move_with_the_pixels(size, block_at, augment, seed):
             skeleton=Skeleton(names=("left", "right"), flip_pairs=((0, 1),)),
         ),
     }
-    example = Example(0, "x", size, annotations, lambda: block(size, box))
+    example = Example(0, "x", size, annotations, lambda reduce=1: block(size, box))
     moved = example.warp(placement.matrix, placement.size)
     rows, columns = np.nonzero(placement.render(example.load())[0].numpy() > 127)
     if not len(moved.annotations["boxes"]):
@@ -192,20 +273,31 @@ def test_colour_jitter_is_a_function_of_the_generator_and_keeps_shape_and_type(t
     image = torch.from_numpy(toys.image(0, 20, 24)).permute(2, 0, 1)
     before = image.clone()
     for seed in range(20):
-        one, again = (colour_jitter(image, 1.0, np.random.default_rng(seed)) for _ in range(2))
+        one, again = (colour_jitter(1.0, np.random.default_rng(seed))(image) for _ in range(2))
         assert torch.equal(one, again)
         assert one.shape == image.shape and one.dtype == torch.uint8
     assert torch.equal(image, before)
 
 
+def test_colours_are_drawn_when_the_change_is_made_and_stay(toys):
+    image = torch.from_numpy(toys.image(0, 20, 24)).permute(2, 0, 1)
+    rng = np.random.default_rng(1)
+    changes = [colour_jitter(1.0, rng) for _ in range(6)]
+    state = rng.bit_generator.state
+    found = [change(image) for change in changes]
+    assert rng.bit_generator.state == state
+    assert all(torch.equal(change(image), f) for change, f in zip(changes, found, strict=True))
+    assert not torch.equal(found[0], found[1])
+
+
 def test_colour_jitter_varies_most_images_and_greys_a_fifth(toys):
     image = torch.from_numpy(toys.image(0, 20, 24)).permute(2, 0, 1)
-    found = [colour_jitter(image, 0.5, np.random.default_rng(seed)) for seed in range(300)]
+    found = [colour_jitter(0.5, np.random.default_rng(seed))(image) for seed in range(300)]
     same = np.mean([torch.equal(f, image) for f in found])
     grey = np.mean([torch.equal(f[0], f[1]) and torch.equal(f[1], f[2]) for f in found])
     assert 0.1 < same < 0.22  # one in five escapes the jitter, one in five of the others becomes grey
     assert 0.14 < grey < 0.26
-    assert torch.equal(colour_jitter(image, 0.0, np.random.default_rng(0)), image)
-    near = [colour_jitter(image, 0.01, np.random.default_rng(seed)) for seed in range(20)]
+    assert torch.equal(colour_jitter(0.0, np.random.default_rng(0))(image), image)
+    near = [colour_jitter(0.01, np.random.default_rng(seed))(image) for seed in range(20)]
     closest = [f for f in near if not torch.equal(f[0], f[1])]
     assert max((f.int() - image.int()).abs().max() for f in closest) < 12

@@ -260,7 +260,8 @@ def test_points_survive_up_to_half_a_bin(picture):
     for placement, seen in views(kpt, example, Augment(scale=(0.3, 1.0), flip=0.5), rng):
         (one,) = seen.annotations["keypoints"].ids
         left, top, width, height = placement.window
-        inside = np.all((truth.points[one] > [left, top]) & (truth.points[one] < [left + width, top + height]), axis=1)
+        points = truth.points[one]
+        inside = np.all((points >= [left, top]) & (points <= [left + width, top + height]), axis=1)
         visible = (truth.visibility[one] > 0) & inside
         found = kpt.serialize(seen, VOCAB, rng)
         assert len(found) == visible.any()

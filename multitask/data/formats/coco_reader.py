@@ -7,44 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import DataError
-from ..geometry import FloatArray
-from ..task import Category
-from . import checks
-from .checks import Fault, Size, Unusable
+from ...errors import DataError
+from ...task import Category
+from .. import checks
+from ..checks import Size
+from ..faults import Fault, Unusable
+from ..paths import file_name
+from ..table import TableImage, TableObject
 from .coco_files import AnnotationFile, entries, read_json
-from .paths import file_name
 
 Note = Callable[[Unusable, str], None]  # keeps the fault of an entry and what was done about it
-
-
-@dataclass(slots=True)
-class CocoObject:
-    """One annotation of `instances` or `keypoints`."""
-
-    id: int
-    category: Category
-    xyxy: FloatArray
-    area: float
-    crowd: bool
-    parts: tuple[FloatArray, ...] = ()
-    mask: dict[str, Any] | None = None  # run lengths as a list
-    points: tuple[FloatArray, NDArray[np.int64]] | None = None  # (K, 2), (K,)
-
-
-@dataclass(slots=True)
-class CocoImage:
-    """One image. A kind that no file annotates is absent from `objects`; captions None: likewise."""
-
-    id: int | str
-    name: str
-    size: Size
-    file: str  # the annotation file that lists it
-    objects: dict[str, list[CocoObject]] = field(default_factory=dict)  # "boxes", "polygons", "keypoints"
-    captions: list[str] | None = None
 
 
 @dataclass
@@ -52,22 +24,26 @@ class Reader:
     """The table of one split, filled file by file."""
 
     root: Path
-    images: dict[int | str, CocoImage] = field(default_factory=dict)
+    images: dict[int | str, TableImage] = field(default_factory=dict)
     categories: dict[int, Category] = field(default_factory=dict)
     keypoint_names: tuple[str, ...] = ()
     edges: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
+    flip_pairs: tuple[tuple[int, int], ...] | None = None  # None: the names tell
     posed: set[int] = field(default_factory=set)  # categories with these points
+    entries: int = 0
     faults: list[Fault] = field(default_factory=list)
     _file: str = ""
-    _listed: dict[int | str, CocoImage] = field(default_factory=dict)
+    _listed: dict[int | str, TableImage] = field(default_factory=dict)
     _dropped: set[Any] = field(default_factory=set)  # ids of listed images that cannot be used
 
     def read(self, source: AnnotationFile, boxes: bool) -> None:
         """`boxes`: whether this is the file that boxes and outlines come from. Raises DataError if it is not COCO's."""
-        data = read_json(source.path, self.root)
+        data = read_json(source.path, self.root) if source.data is None else source.data
         self._file = str(source.path.relative_to(self.root))
         self._images(entries(data, "images", source.path))
         annotations = entries(data, "annotations", source.path)
+        self.entries += len(annotations)
         if source.kind == "captions":
             return self._captions(annotations)
         categories, posed = self._categories(entries(data, "categories", source.path), source)
@@ -88,54 +64,75 @@ class Reader:
             if isinstance(item, dict):
                 yield item, note
             else:
-                note(Unusable("entry", item, "is not an object"), "skipped")
+                note(Unusable("entry", item, "is not an object", "write {...}, or remove it"), "skipped")
 
     def _images(self, items: Sequence[Any]) -> None:
         self._listed, self._dropped = {}, set()
+        self.entries += len(items)
+        names: set[str] = set()
         for item, note in self._each(items, "image"):
             try:
                 key = checks.image_id(item.get("id"), "id")
                 checks.new(key, "id", self._listed)
-                image = CocoImage(key, file_name(item.get("file_name")), checks.image_size(item), self._file)
+                image = TableImage(key, file_name(_named(item)), checks.image_size(item), self._file)
+                checks.new(image.name, "file_name", names)
                 known = self.images.setdefault(key, image)
                 if (known.name, known.size) != (image.name, image.size):
-                    raise Unusable("file_name", image.name, f"or the size differs from what {known.file} says")
+                    differs = f"or the size differs from what {known.file} says"
+                    raise Unusable("file_name", image.name, differs, "let the files of a split agree")
                 self._listed[key] = known
+                names.add(image.name)
             except Unusable as error:
-                note(error, "skipped with its annotations" if error.reason != checks.TWICE else "skipped")
+                double = (error.field, error.reason) == ("id", checks.TWICE)
+                note(error, "skipped" if double else "skipped with its annotations")
                 self._dropped |= {item["id"]} if isinstance(item.get("id"), (int, str)) else set()
 
     def _categories(self, items: Sequence[Any], source: AnnotationFile) -> tuple[dict[int, Category], set[int]]:
         """The categories of this file by id, and the ids of those with keypoints."""
         found: dict[int, Category] = {}
         posed: set[int] = set()
+        names: set[str] = set()
         for item, note in self._each(items, "category"):
             try:
                 category = Category(checks.identifier(item.get("id"), "id"), checks.text(item.get("name"), "name"))
                 checks.new(category.id, "id", found)
-                checks.new(category.name, "name", {other.name for other in found.values()})
+                checks.new(category.name, "name", names)
                 found[category.id] = category
+                names.add(category.name)
                 if self.categories.setdefault(category.id, category) != category:
                     raise DataError(
                         f"{source.path}: category {category.id} has another name in another file of the split"
                     )
-                if source.kind == "keypoints" and item.get("keypoints"):
-                    self._pose(item, source, note)
+                if source.kind == "keypoints" and item.get("keypoints") and self._pose(item, source, note):
                     posed.add(category.id)
-                    self.posed.add(category.id)
             except Unusable as error:
                 note(error, "skipped")
+        self.posed |= posed
         return found, posed
 
-    def _pose(self, item: Mapping[str, Any], source: AnnotationFile, note: Note) -> None:
-        names = checks.names(item["keypoints"], "keypoints")
+    def _pose(self, item: Mapping[str, Any], source: AnnotationFile, note: Note) -> bool:
+        """Whether the names of its points can be used."""
+        try:
+            names = checks.names(item["keypoints"], "keypoints")
+        except Unusable as error:
+            note(error, "keypoints left out")
+            return False
         if self.keypoint_names not in ((), names):
             raise DataError(f"{source.path}: categories with different keypoints; keep those of one in the file")
         self.keypoint_names = names
-        try:
-            self.edges = checks.skeleton(item.get("skeleton") or [], len(names))
-        except Unusable as error:
-            note(error, "left out")
+        rules: dict[str, Callable[[Any, int], Any]] = {
+            "edges": checks.skeleton,
+            "sigmas": checks.sigmas,
+            "flip_pairs": checks.partners,
+        }
+        for name, rule in rules.items():
+            key = "skeleton" if name == "edges" else name
+            try:
+                if item.get(key) is not None:
+                    setattr(self, name, rule(item[key], len(names)))
+            except Unusable as error:
+                note(error, "left out")
+        return True
 
     def _captions(self, annotations: Sequence[Any]) -> None:
         for image in self._listed.values():
@@ -167,30 +164,38 @@ class Reader:
             except Unusable as error:
                 note(error, "skipped")
 
-    def _image(self, item: Mapping[str, Any]) -> CocoImage | None:
+    def _image(self, item: Mapping[str, Any]) -> TableImage | None:
         """The image of an annotation; None where it was left out and so noted."""
         key = item.get("image_id")
         if isinstance(key, (int, str)) and key in self._dropped and key not in self._listed:
             return None
-        image: CocoImage = checks.known(key, "image_id", self._listed)
+        image: TableImage = checks.known(key, "image_id", self._listed)
         return image
 
 
-def _boxed(key: int, category: Category, item: Mapping[str, Any], size: Size, note: Note) -> CocoObject:
+def _named(item: Mapping[str, Any]) -> Any:
+    """The file of an image; LVIS gives addresses instead, which end in it."""
+    url = item.get("coco_url")
+    if "file_name" in item or not isinstance(url, str):
+        return item.get("file_name")
+    return "/".join(url.split("/")[-2:])
+
+
+def _boxed(key: int, category: Category, item: Mapping[str, Any], size: Size, note: Note) -> TableObject:
     xyxy, clipped = checks.box(item.get("bbox"), size)
     if clipped:
-        note(Unusable("bbox", item["bbox"], "reaches out of the image"), "clipped")
+        note(Unusable("bbox", item["bbox"], "reaches out of the image", "check the size of the image"), "clipped")
     crowd = checks.crowd(item.get("iscrowd", 0))
     area = float(item["bbox"][2]) * float(item["bbox"][3])
     try:
         area = checks.area(item.get("area", area))
     except Unusable as error:
         note(error, "area of the box taken")
-    return CocoObject(key, category, xyxy, area, crowd)
+    return TableObject(key, category, xyxy, area, crowd)
 
 
 def _complete(
-    found: CocoObject, item: Mapping[str, Any], size: Size, kinds: Collection[str], points: int, note: Note
+    found: TableObject, item: Mapping[str, Any], size: Size, kinds: Collection[str], points: int, note: Note
 ) -> Iterator[str]:
     """The kinds that the object can serve; a fault of its outline or points costs it only those."""
     if "boxes" in kinds:
@@ -205,7 +210,8 @@ def _complete(
         if "keypoints" in kinds:
             found.points, outside = checks.points(item.get("keypoints"), points, size)
             if outside:
-                note(Unusable("keypoints", item["keypoints"], "reach out of the image"), "those points left out")
+                far = Unusable("keypoints", item["keypoints"], "reach out of the image", "mark them 0: not labelled")
+                note(far, "those points left out")
             yield "keypoints"
     except Unusable as error:
         note(error, "keypoints left out")

@@ -1,0 +1,49 @@
+"""What is scored on which data set: every task on all that are annotated for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError
+from ..example import Example
+from ..task import Metric, Task
+from .dataset import Dataset
+from .joined import parts_of
+
+
+@dataclass(frozen=True)
+class Share:
+    """The tasks that one data set scores, and on which of its images."""
+
+    dataset: Dataset
+    tasks: dict[str, Task]
+    labels: dict[str, str]  # what the scores of each task are called
+    positions: list[int]  # images that some of the tasks can be scored on
+
+    def metrics(self) -> dict[str, Metric]:
+        return {name: task.metric(self.dataset.info) for name, task in self.tasks.items()}
+
+    def asked(self, example: Example) -> dict[str, Task]:
+        """The tasks that this image is annotated for."""
+        return {name: task for name, task in self.tasks.items() if set(task.kinds) <= set(example.annotations)}
+
+
+def scored(dataset: Dataset, tasks: Mapping[str, Task]) -> list[Share]:
+    """The shares of all data sets. Raises DataError when no image is annotated for any of the tasks."""
+    found = []
+    for part in parts_of(dataset):
+        positions = {name: part.positions(task) for name, task in tasks.items()}
+        found.append((part, {name: where for name, where in positions.items() if len(where)}))
+    times = Counter(name for _, positions in found for name in positions)
+    if not times:
+        raise DataError(f"{dataset.info.name}: no image is annotated for {', '.join(tasks)}")
+    shares = []
+    for part, positions in found:
+        labels = {name: name if times[name] == 1 else f"{name}@{part.name}" for name in positions}
+        union = np.unique(np.concatenate(list(positions.values()))).tolist() if positions else []
+        shares.append(Share(part.dataset, {name: tasks[name] for name in positions}, labels, union))
+    return [share for share in shares if share.positions]
