@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import MtpError
-from . import evaluate, predict, tasks, train
+from . import data, evaluate, predict, tasks, train
 from .console import LogLines, say_error
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, predict, tasks):
+for command in (train, evaluate, predict, tasks, data):
     command.register(app)
 
 

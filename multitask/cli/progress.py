@@ -61,8 +61,8 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def evaluation_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar for images scored."""
+def counting_bar(words: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for what is done of a number of things."""
     with _bars() as progress:
-        bar = progress.add_task("scoring", total=None, figures="")
+        bar = progress.add_task(words, total=None, figures="")
         yield lambda done, total: progress.update(bar, completed=done, total=total)
