@@ -30,6 +30,11 @@ class CheckpointError(MtpError):
     exit_code = 5
 
 
+def escaped(text: str) -> str:
+    """The text as one printable line, whatever characters a file or a command line had."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """`"; did you mean 'det'?"` for the closest of `choices`, or an empty string when none is close."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

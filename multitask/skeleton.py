@@ -66,6 +66,18 @@ class Skeleton(Section):
         return [{"name": name, "xy": p, "visibility": v, "score": s} for name, p, v, s in rows]
 
 
+def partners_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Points whose names differ in `left` and `right` alone, as positions; each has one partner."""
+    taken: set[str] = set()
+    pairs = []
+    for left in names:
+        right = left.replace("left", "right", 1)
+        if left != right and right in names and not taken & {left, right}:
+            taken |= {left, right}
+            pairs.append((names.index(left), names.index(right)))
+    return tuple(pairs)
+
+
 _SIDES = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 COCO_PERSON = Skeleton(
     names=("nose", *(f"{side}_{part}" for part in _SIDES for side in ("left", "right"))),

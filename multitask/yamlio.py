@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from .errors import UsageError, nearest
+from .errors import UsageError, escaped, nearest
 
 MAX_BYTES, MAX_NODES, MAX_DEPTH = 1_000_000, 100_000, 100  # a hand-written file never comes near any of them
 
@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 def refusal(message: str) -> UsageError:
     """The error as one printable line, whatever characters the file or the command line had."""
-    return UsageError("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+    return UsageError(escaped(message))
 
 
 class _Loader(yaml.SafeLoader):

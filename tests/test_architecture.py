@@ -42,6 +42,7 @@ FORMAT_WORDS = {  # keys of COCO's JSON that happen to be spelt like a task
     "multitask/data/formats/coco_files.py": {"caption"},
     "multitask/data/formats/caption_lists.py": {"caption"},
     "multitask/data/formats/caption_rows.py": {"caption"},
+    "multitask/data/formats/coco_objects.py": {"segmentation"},
     "multitask/data/formats/coco_reader.py": {"caption", "segmentation"},
     "multitask/data/formats/coco_writer.py": {"caption", "segmentation"},
     "multitask/data/formats/sample_reader.py": {"caption", "segmentation"},

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import escaped
+
 log = logging.getLogger(__name__)
 MENDED = ("clipped", "area of the box taken", "kept")  # what happened to faults that cost nothing of the annotation
 
@@ -28,7 +30,7 @@ class Fault:
         """One printable line, whatever names the data set has."""
         line = f"{self.file}: {self.where}: {self.field} {self.value} {self.reason} ({self.action})"
         line = f"{line}; {self.fix}" if self.fix else line
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return escaped(line)
 
     @property
     def lost(self) -> bool:

@@ -354,7 +354,7 @@ CLASSES: dict[str, tuple[str | bytes, str]] = {
     "twice": ("kite\nkite", "names 'kite' occurs twice"),
     "empty": ("\n", "names {} are neither"),
     "Latin-1": (b"\xe9", "is not UTF-8 text"),
-    "endless": (b"a" * 1_000_001, "larger than 1000000 bytes"),
+    "endless": (b"a" * 1_000_001, "larger than 1 MB, not a list"),
 }
 
 
@@ -388,7 +388,7 @@ def test_a_list_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     root = write_set(tmp_path, train="train.txt")
     write_text(root, **{"train.txt": "images/train/1.png\n"})
     monkeypatch.setattr(yolo_images, "MAX_BYTES", 5)
-    with pytest.raises(DataError, match="not a list of images"):
+    with pytest.raises(DataError, match="larger than 5e-06 MB, not a list"):
         read(root)
 
 

@@ -22,9 +22,8 @@ from ..faults import Fault, Unusable
 from ..paths import file_name, file_problem
 from ..table import Table, TableImage
 from .caption_rows import IMAGE, SUFFIXES, TEXT, Row, column, first_row, fits, read_rows
-from .coco_files import _SPLIT
 from .header_sizes import header_sizes
-from .layout import Place
+from .layout import Place, split_word
 from .writing import copy_image
 
 LOOKED_FOR = "*.csv, *.tsv or *.jsonl with columns 'image' and 'caption' in annotations/ or the folder"
@@ -116,8 +115,7 @@ def _split_by_name(file: Path) -> str:
     """`captions_train.csv` -> train, `train.jsonl` -> train, `holiday.csv` -> holiday."""
     if match := _NAME.fullmatch(file.stem):
         return match[1]
-    word = _SPLIT.search(file.stem)
-    return word[0].strip("_-. ") if word else file.stem
+    return split_word(file.stem) or file.stem
 
 
 @dataclass

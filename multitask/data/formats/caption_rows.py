@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from ...errors import DataError
 from ..faults import Unusable
 from ..paths import file_problem
-from .coco_files import _object
+from .strict_json import parse
 
 CSV, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
 SUFFIXES = CSV + JSON_LINES
@@ -93,12 +92,10 @@ def _object_on(line: str) -> Row:
     if len(line) > MAX_FIELD:
         raise Unusable("line", line[:60], f"is longer than {MAX_FIELD} characters", "split it")
     try:
-        row = json.loads(line, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise Unusable(
-            "line", line.rstrip(), f"is not valid JSON ({reason})", "write one object on each line"
-        ) from None
+        row = parse(line)
+    except ValueError as error:
+        reason = f"is not valid JSON ({error})"
+        raise Unusable("line", line.rstrip(), reason, "write one object on each line") from None
     if not isinstance(row, dict):
         raise Unusable("line", line.rstrip(), "is not an object", "write {...}, or remove it")
     return row

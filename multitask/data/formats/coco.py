@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import DataError
-from ...skeleton import COCO_PERSON, Skeleton
 from ..faults import Fault
 from ..table import Table
 from .coco_files import AnnotationFile, choose_files, find_files, find_images
@@ -53,7 +52,7 @@ class CocoLayout:
         images = list(reader.images.values())
         folder = self.place.image_folder() or find_images(self.root, split, images)
         categories = list(reader.categories.values())
-        table = Table(self.root, folder, images, categories, _skeleton(reader), reader.faults, reader.entries)
+        table = Table(self.root, folder, images, categories, reader.skeleton(), reader.faults, reader.entries)
         if not table.present().images:
             raise _unusable(path, split, table.faults)
         return table
@@ -68,27 +67,3 @@ def find(place: Place) -> CocoLayout | None:
 def _unusable(path: str, split: str, faults: Sequence[Fault]) -> DataError:
     first = f"; first fault: {faults[0]}" if faults else ""
     return DataError(f"{path}: split '{split}' lists no usable image{first}")
-
-
-def _skeleton(reader: Reader) -> Skeleton:
-    """COCO files name points and edges; partners, where they do not stand there, are told by the names."""
-    names = reader.keypoint_names
-    return Skeleton(
-        names=names,
-        edges=reader.edges,
-        flip_pairs=_partners(names) if reader.flip_pairs is None else reader.flip_pairs,
-        sigmas=reader.sigmas or (COCO_PERSON.sigmas if names == COCO_PERSON.names else ()),
-        categories=tuple(reader.categories[number].name for number in sorted(reader.posed)),
-    )
-
-
-def _partners(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Points whose names differ in `left` and `right` alone; each has one partner."""
-    taken: set[str] = set()
-    pairs = []
-    for left in names:
-        right = left.replace("left", "right", 1)
-        if left != right and right in names and not taken & {left, right}:
-            taken |= {left, right}
-            pairs.append((names.index(left), names.index(right)))
-    return tuple(pairs)

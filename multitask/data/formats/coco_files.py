@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +13,8 @@ from typing import Any
 from ...errors import DataError
 from ..paths import file_problem
 from ..table import TableImage
-from .layout import Place
+from .layout import Place, split_word
+from .strict_json import parse
 
 MAX_BYTES = 16 * 2**30  # of an annotation file
 FOLDERS = ("annotations", "coco", ".")
@@ -23,7 +22,6 @@ IN_EACH_FOLDER = "_annotations.coco.json"  # of a split, beside its images
 HEAD = 2**16  # bytes that tell what a file may be
 DEEPEST = 4  # folders of an image name that the disk may lack
 _NAME = re.compile(r"(?P<stem>(?P<kind>instances|captions|[\w-]*keypoints)[^_]*)_(?P<split>.+)\.json")
-_SPLIT = re.compile(r"(?:^|[^a-z])(train|valid|val|test)[a-z]*\d*(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,8 @@ def _by_name(path: Path) -> AnnotationFile:
         kind = "keypoints" if "keypoints" in match["kind"] else match["kind"]
         return AnnotationFile(path, match["stem"], kind, match["split"])
     folder = path.absolute().parent.name
-    word = _SPLIT.search(path.stem) or _SPLIT.fullmatch(folder)
     otherwise = folder if path.name == IN_EACH_FOLDER else path.stem
-    return AnnotationFile(path, path.stem, "", word[0].strip("_-. ") if word else otherwise)
+    return AnnotationFile(path, path.stem, "", split_word(path.stem) or split_word(folder, whole=True) or otherwise)
 
 
 def _may_be_coco(path: Path) -> bool:
@@ -154,21 +151,12 @@ def read_json(path: Path, root: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path}: larger than {MAX_BYTES // 2**30} GiB; split it")
     try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=_object)
-    except (ValueError, RecursionError, OSError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(f"{path}: not valid JSON ({reason}); export it again") from None
+        data = parse(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
     if not isinstance(data, dict):
         raise DataError(f"{path}: not a COCO file, which is an object with 'images' and 'annotations'; export it again")
     return data
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"key {twice!r:.60} occurs twice in one object")
-    return found
 
 
 def entries(data: dict[str, Any], field: str, path: Path) -> list[Any]:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
+from ...skeleton import COCO_PERSON, Skeleton, partners_by_name
 from ...task import Category
 from .. import checks
-from ..checks import Size
 from ..faults import Fault, Unusable
 from ..paths import file_name
-from ..table import TableImage, TableObject
+from ..table import TableImage
 from .coco_files import AnnotationFile, entries, read_json
-
-Note = Callable[[Unusable, str], None]  # keeps the fault of an entry and what was done about it
+from .coco_objects import Note, boxed, complete
 
 
 @dataclass
@@ -51,6 +50,23 @@ class Reader:
         if boxes and any(isinstance(item, dict) and item.get("segmentation") for item in annotations):
             kinds.append("polygons")
         return self._objects(annotations, kinds, categories, posed)
+
+    def read_categories(self, path: Path) -> None:
+        """A file that lists categories, some of them with keypoints, and no images. Raises DataError as `read`."""
+        self._file = str(path.relative_to(self.root))
+        listed = entries(read_json(path, self.root), "categories", path)
+        self._categories(listed, AnnotationFile(path, path.stem, "keypoints", ""))
+
+    def skeleton(self) -> Skeleton:
+        """COCO files name points and edges; partners, where they do not stand there, are told by the names."""
+        names = self.keypoint_names
+        return Skeleton(
+            names=names,
+            edges=self.edges,
+            flip_pairs=partners_by_name(names) if self.flip_pairs is None else self.flip_pairs,
+            sigmas=self.sigmas or (COCO_PERSON.sigmas if names == COCO_PERSON.names else ()),
+            categories=tuple(self.categories[number].name for number in sorted(self.posed)),
+        )
 
     def _each(self, items: Sequence[Any], name: str) -> Iterator[tuple[Mapping[str, Any], Note]]:
         """The entries that are objects, each with its notebook."""
@@ -157,9 +173,9 @@ class Reader:
                     checks.new(key, "id", seen)
                     seen.add(key)
                     category: Category = checks.known(item.get("category_id"), "category_id", categories)
-                    found = _boxed(key, category, item, of.size, note)
+                    found = boxed(key, category, item, of.size, note)
                     fit = kinds if category.id in posed else [kind for kind in kinds if kind != "keypoints"]
-                    for kind in _complete(found, item, of.size, fit, len(self.keypoint_names), note):
+                    for kind in complete(found, item, of.size, fit, len(self.keypoint_names), note):
                         of.objects[kind].append(found)
             except Unusable as error:
                 note(error, "skipped")
@@ -179,39 +195,3 @@ def _named(item: Mapping[str, Any]) -> Any:
     if "file_name" in item or not isinstance(url, str):
         return item.get("file_name")
     return "/".join(url.split("/")[-2:])
-
-
-def _boxed(key: int, category: Category, item: Mapping[str, Any], size: Size, note: Note) -> TableObject:
-    xyxy, clipped = checks.box(item.get("bbox"), size)
-    if clipped:
-        note(Unusable("bbox", item["bbox"], "reaches out of the image", "check the size of the image"), "clipped")
-    crowd = checks.crowd(item.get("iscrowd", 0))
-    area = float(item["bbox"][2]) * float(item["bbox"][3])
-    try:
-        area = checks.area(item.get("area", area))
-    except Unusable as error:
-        note(error, "area of the box taken")
-    return TableObject(key, category, xyxy, area, crowd)
-
-
-def _complete(
-    found: TableObject, item: Mapping[str, Any], size: Size, kinds: Collection[str], points: int, note: Note
-) -> Iterator[str]:
-    """The kinds that the object can serve; a fault of its outline or points costs it only those."""
-    if "boxes" in kinds:
-        yield "boxes"
-    try:
-        if "polygons" in kinds:
-            found.parts, found.mask = checks.segmentation(item.get("segmentation"), size)
-            yield "polygons"
-    except Unusable as error:
-        note(error, "outline left out")
-    try:
-        if "keypoints" in kinds:
-            found.points, outside = checks.points(item.get("keypoints"), points, size)
-            if outside:
-                far = Unusable("keypoints", item["keypoints"], "reach out of the image", "mark them 0: not labelled")
-                note(far, "those points left out")
-            yield "keypoints"
-    except Unusable as error:
-        note(error, "keypoints left out")

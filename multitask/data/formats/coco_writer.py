@@ -45,8 +45,8 @@ def _instances(table: Table) -> Json:
     shown = _shown(table)
     return {
         "images": _images(shown),
-        "annotations": [_object(one, image) for image in shown for one in _objects(image)],
-        "categories": [_category(category) for category in table.categories],
+        "annotations": [object_json(one, image) for image in shown for one in _objects(image)],
+        "categories": [category_json(category) for category in table.categories],
     }
 
 
@@ -58,10 +58,10 @@ def _keypoints(table: Table) -> Json:
     others = [] if _shown(table) else [c for c in table.categories if c.name not in bearers]
     return {
         "images": _images(posed),
-        "annotations": [_object(one, image) | _points(one) for image, one in objects],
+        "annotations": [object_json(one, image) | points_json(one) for image, one in objects],
         "categories": [
-            *(_category(c) | _skeleton(table.skeleton) for c in table.categories if c.name in bearers),
-            *map(_category, others),
+            *(category_json(c) | skeleton_json(table.skeleton) for c in table.categories if c.name in bearers),
+            *map(category_json, others),
         ],
     }
 
@@ -91,7 +91,8 @@ def _images(images: Iterable[TableImage]) -> list[Json]:
     ]
 
 
-def _object(one: TableObject, image: TableImage) -> Json:
+def object_json(one: TableObject, image: TableImage) -> Json:
+    """An annotation of `instances`."""
     x0, y0, x1, y1 = one.xyxy.tolist()
     outline = one.mask or [[plain(value) for value in part.ravel()] for part in one.parts]
     return {
@@ -111,7 +112,8 @@ def _length(start: float, end: float) -> float:
     return next((short for digits in range(17) if start + (short := round(exact, digits)) == end), exact)
 
 
-def _points(one: TableObject) -> Json:
+def points_json(one: TableObject) -> Json:
+    """What an annotation of `keypoints` has besides."""
     if one.points is None:
         return {}
     points, visibility = one.points
@@ -119,11 +121,12 @@ def _points(one: TableObject) -> Json:
     return {"keypoints": [plain(value) for value in rows.ravel()], "num_keypoints": int((visibility > 0).sum())}
 
 
-def _category(category: Category) -> Json:
+def category_json(category: Category) -> Json:
+    """A category without points."""
     return {"id": category.id, "name": category.name}
 
 
-def _skeleton(skeleton: Skeleton) -> Json:
+def skeleton_json(skeleton: Skeleton) -> Json:
     """COCO numbers points from 1. Sigmas and partners are no keys of COCO's; other programs pass them over."""
     return {
         "keypoints": list(skeleton.names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Protocol
 from ...errors import DataError, UsageError, nearest
 from ..paths import file_problem
 from ..table import Table
+
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|valid|val|test)[a-z]*\d*(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,14 @@ class Layout(Protocol):
     def read(self, split: str) -> Table:
         """The images of a split with what is annotated. Raises DataError where nothing of it can be used."""
         ...
+
+
+def split_word(name: str, whole: bool = False) -> str:
+    """The part of a name that tells a split, `train2017` in `lvis_train2017`; empty where there is none.
+
+    With `whole` it has to be all of the name."""
+    word = _SPLIT.fullmatch(name) if whole else _SPLIT.search(name)
+    return word[0].strip("_-. ") if word else ""
 
 
 def choose_split(path: str, splits: Sequence[str], split: str | None, role: str) -> str:

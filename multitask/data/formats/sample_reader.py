@@ -5,7 +5,6 @@ What breaks a rule (checks.py, as in COCO's files) is left out and noted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,10 @@ from ..faults import Fault, Unusable
 from ..images import Slice
 from ..paths import file_name
 from ..table import TableImage, TableObject
-from .coco_files import _object
-from .coco_reader import Note, Reader, _boxed, _complete
+from .coco_objects import Note, boxed, complete
+from .coco_reader import Reader
 from .header_sizes import header_sizes
+from .strict_json import parse
 from .tar_index import Sample
 
 KINDS = ("boxes", "polygons", "keypoints")
@@ -128,9 +128,9 @@ class SampleReader:
         for kind in kinds:
             checks.new(key, "id", seen[kind])
             seen[kind].add(key)
-        found = _boxed(key, category, item, image.size, note)
+        found = boxed(key, category, item, image.size, note)
         points = len(self.listed.keypoint_names) if self.listed else 0
-        for kind in _complete(found, item, image.size, kinds, points, note):
+        for kind in complete(found, item, image.size, kinds, points, note):
             image.objects[kind].append(found)
 
     def _kinds(self, entry: Mapping[str, Any], items: Sequence[Any]) -> list[str]:
@@ -206,10 +206,9 @@ def _json(part: Slice) -> dict[str, Any]:
     if part.length > MAX_JSON:
         raise Unusable("json", part.name, f"is larger than {MAX_JSON // 2**20} MiB", "export it again")
     try:
-        entry = json.loads(part.bytes().read(), object_pairs_hook=_object)
-    except (ValueError, RecursionError, OSError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise Unusable("json", part.name, f"is not valid JSON ({reason})", "export it again") from None
+        entry = parse(part.bytes().read())
+    except (ValueError, OSError) as error:
+        raise Unusable("json", part.name, f"is not valid JSON ({error})", "export it again") from None
     if not isinstance(entry, dict):
         raise Unusable("json", part.name, "is not an object", "write {...}")
     return entry

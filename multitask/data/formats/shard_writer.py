@@ -15,7 +15,7 @@ from typing import Any
 from ...files import write_atomic
 from ..images import EXTENSIONS
 from ..table import Table, TableImage
-from .coco_writer import _category, _object, _points, _skeleton
+from .coco_writer import category_json, object_json, points_json, skeleton_json
 from .shards import SETTINGS
 from .writing import image_bytes
 
@@ -84,7 +84,8 @@ def _list_categories(table: Table, target: Path, folder: Path) -> None:
     content = _dumped(
         {
             "categories": [
-                _category(one) | (_skeleton(table.skeleton) if one.name in posed else {}) for one in table.categories
+                category_json(one) | (skeleton_json(table.skeleton) if one.name in posed else {})
+                for one in table.categories
             ]
         }
     )
@@ -110,12 +111,12 @@ def _annotations(image: TableImage) -> Iterable[Json]:
     found: dict[object, Json] = {}
     for kind, objects in image.objects.items():
         for one in objects:
-            coco = _object(one, image)
+            coco = object_json(one, image)
             outline = coco.pop("segmentation")
             entry = found.setdefault((one.id, one.category, one.crowd, one.area, one.xyxy.tobytes()), coco)
             entry.setdefault("kinds", []).append(kind)
             entry |= {"segmentation": outline} if kind == "polygons" else {}
-            entry |= _points(one) if kind == "keypoints" else {}
+            entry |= points_json(one) if kind == "keypoints" else {}
     for entry in found.values():
         del entry["image_id"]
         if entry["kinds"] == list(image.objects):

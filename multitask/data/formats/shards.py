@@ -17,10 +17,8 @@ from ...skeleton import Skeleton
 from ..faults import Unusable
 from ..images import EXTENSIONS
 from ..table import Table
-from .coco import _skeleton
-from .coco_files import _SPLIT, AnnotationFile, entries, read_json
 from .coco_reader import Reader
-from .layout import Place
+from .layout import Place, split_word
 from .sample_reader import SampleReader
 from .tar_index import READ, TarIndex, headers, split_name
 
@@ -48,12 +46,12 @@ class Shards:
         """The folder in the root, or else a word in the name: `train-000000.tar` -> train."""
         if file.parent != self.root:
             return file.parent.name
-        word = _SPLIT.search(_NUMBER.sub("", file.stem)) or _SPLIT.fullmatch(file.parent.resolve().name)
-        return word[0].strip("_-. ") if word else "all"
+        folder = file.parent.resolve().name
+        return split_word(_NUMBER.sub("", file.stem)) or split_word(folder, whole=True) or "all"
 
     def read(self, split: str) -> Table:
         files = [file for file in self.files if self._split(file) == split]
-        listed = _categories(self.root, files, split)
+        listed = _categories(self.root, files)
         index, reader = TarIndex(self.root), SampleReader(self.root, listed)
         for file in files:
             reader.read(index.samples(file))
@@ -61,20 +59,19 @@ class Shards:
         if not reader.images:
             first = f"; first fault: {faults[0]}" if faults else ""
             raise DataError(f"{self.place.path}: split '{split}' has no usable image{first}")
-        skeleton = _skeleton(listed) if listed else Skeleton()
+        skeleton = listed.skeleton() if listed else Skeleton()
         images = list(reader.images.values())
         entries = reader.entries + len(index.faults)
         return Table(self.root, self.root, images, reader.categories(), skeleton, faults, entries)
 
 
-def _categories(root: Path, files: Sequence[Path], split: str) -> Reader | None:
+def _categories(root: Path, files: Sequence[Path]) -> Reader | None:
     """What dataset.json says, beside the shards or in the root; None where there is none. Raises DataError."""
     path = next((path for folder in (files[0].parent, root) if (path := folder / SETTINGS).exists()), None)
     if path is None:
         return None
     reader = Reader(root)
-    reader._file = str(path.relative_to(root))
-    reader._categories(entries(read_json(path, root), "categories", path), AnnotationFile(path, "", "keypoints", split))
+    reader.read_categories(path)
     return reader
 
 

@@ -13,7 +13,7 @@ from ..checks import TWICE
 from ..faults import Fault, Unusable
 from ..images import EXTENSIONS
 from ..paths import file_problem
-from .yolo_settings import Settings, inside
+from .yolo_settings import Settings, inside, read_lines
 
 MAX_BYTES = 500_000_000  # of a list of images
 
@@ -40,7 +40,7 @@ class Listing:
     def add_list(self, file: Path) -> None:
         """A path a line, from the folder of the list or from the root."""
         found = []
-        for number, line in enumerate(_lines(file, self.root), 1):
+        for number, line in enumerate(read_lines(file, self.root, MAX_BYTES), 1):
             if name := line.strip():
                 path = inside(self.root, name, file.parent, self.root)
                 found.append((path or file.parent / name, f"line {number}", name))
@@ -82,16 +82,3 @@ def walk(folder: Path) -> list[Path]:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}")
 
     return sorted(Path(where, name) for where, _, names in os.walk(folder, onerror=refuse) for name in names)
-
-
-def _lines(file: Path, root: Path) -> list[str]:
-    if problem := file_problem(file, root):
-        raise DataError(f"{file}: {problem}")
-    if file.stat().st_size > MAX_BYTES:
-        raise DataError(f"{file}: larger than {MAX_BYTES // 10**6} MB, not a list of images")
-    try:
-        return file.read_bytes().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: byte {error.start} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from None

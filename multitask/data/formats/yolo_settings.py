@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, UsageError
-from ...skeleton import COCO_PERSON, Skeleton
+from ...skeleton import COCO_PERSON, Skeleton, partners_by_name
 from ...yamlio import read_yaml
 from .. import checks
 from ..checks import TWICE
@@ -75,19 +75,25 @@ def parse_settings(file: Path, raw: Mapping[Any, Any]) -> Settings:
 
 def read_classes(file: Path, root: Path) -> Settings:
     """Names one a line; an empty line names nothing. Raises DataError."""
+    lines = read_lines(file, root, MAX_BYTES)
+    try:
+        return Settings(file, root, parse_names({i: line for i, line in enumerate(lines) if line.strip()}), {})
+    except Unusable as error:
+        raise DataError(_line(file, error)) from None
+
+
+def read_lines(file: Path, root: Path, limit: int) -> list[str]:
+    """The lines of a list of up to `limit` bytes. Raises DataError."""
     if problem := file_problem(file, root):
         raise DataError(f"{file}: {problem}")
-    if file.stat().st_size > MAX_BYTES:
-        raise DataError(f"{file}: larger than {MAX_BYTES} bytes, not a list of names")
+    if file.stat().st_size > limit:
+        raise DataError(f"{file}: larger than {limit / 10**6:g} MB, not a list")
     try:
-        lines = file.read_bytes().decode("utf-8-sig").splitlines()
-        return Settings(file, root, parse_names({i: line for i, line in enumerate(lines) if line.strip()}), {})
+        return file.read_bytes().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: byte {error.start} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
-    except Unusable as error:
-        raise DataError(_line(file, error)) from None
 
 
 def inside(root: Path, value: str, *bases: Path) -> Path | None:
@@ -147,10 +153,7 @@ def _shape(value: Any) -> tuple[int, int]:
 def _skeleton(count: int, raw: Mapping[Any, Any], categories: tuple[str, ...]) -> Skeleton:
     """Partners are told by `flip_idx`, or else by `left` and `right` in names; COCO's own points are known better."""
     names = _point_names(raw.get("kpt_names"), count)
-    partner = {name: name.replace("left", "right", 1) for name in names if "left" in name and "right" not in name}
-    pairs = tuple((names.index(a), names.index(b)) for a, b in partner.items() if b in names)
-    if raw.get("flip_idx") is not None:
-        pairs = _pairs(raw["flip_idx"], count)
+    pairs = partners_by_name(names) if raw.get("flip_idx") is None else _pairs(raw["flip_idx"], count)
     known = COCO_PERSON if names == COCO_PERSON.names else Skeleton(names=names)
     return known.model_copy(update={"flip_pairs": pairs, "categories": categories})
 
