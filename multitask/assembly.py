@@ -12,7 +12,7 @@ import torch
 from . import plugins
 from .annotations import Keypoints
 from .checkpoint import Saved, find_run, load_weights
-from .config import Config, DataConfig, SourceConfig, changed, parse_options
+from .config import Config, changed, parse_options
 from .data.dataset import Dataset, captions
 from .data.faults import tally
 from .data.joined import JoinedDataset, Part
@@ -21,6 +21,7 @@ from .errors import DataError, UsageError
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
 from .model.state import load_into
+from .sections import DataConfig, SourceConfig
 from .sequence.text import TextCodec
 from .sequence.vocabulary import Vocabulary
 from .task import Task

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from .config import DecoderConfig, ModelConfig, TransformerConfig
 from .data.shapes import NAMES, ShapesDataset
 from .example import Example
 from .model.encoder_decoder import EncoderDecoder, build_model
+from .sections import DecoderConfig, ModelConfig, TransformerConfig
 from .sequence.text import TextCodec
 from .sequence.vocabulary import Vocabulary
 from .task import Task

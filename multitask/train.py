@@ -33,7 +33,7 @@ from .model.encoder_decoder import build_model
 from .model.state import load_into, optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from .sequence.vocabulary import Vocabulary
 from .task import Task
-from .trainer import Progress, Trainer
+from .training.trainer import Progress, Trainer
 
 log = logging.getLogger(__name__)
 REPORT_EVERY = 10  # steps between readings of the losses, each of which waits for the device

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
-    **dict.fromkeys(["train", "evaluate", "predict", "trainer", "assembly", "inference"], 3),
-    **dict.fromkeys(["data", "model", "checkpoint", "draw", "optimisation"], 2),
-    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins", "run_folder"], 1),
+    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference"], 3),
+    **dict.fromkeys(["data", "model", "checkpoint", "draw"], 2),
+    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins", "run_folder", "sections"], 1),
     **dict.fromkeys(["sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
@@ -31,7 +31,7 @@ HOMES = {  # libraries that stay behind one door, so that another can take their
     "matplotlib": ("multitask/data/survey/plots.py",),
     "pycocotools": ("multitask/data/masks.py", "tasks/coco_metrics.py"),
     "sentencepiece": ("multitask/sequence/text.py",),
-    "timm": ("multitask/model/encoder.py", "multitask/optimisation.py"),  # the latter for its EMA
+    "timm": ("multitask/model/encoder.py", "multitask/training/optimisation.py"),  # the latter for its EMA
 }
 MAPPED = {"tasks", "prompts", "configs"}  # folders at the root whose import names lie under multitask
 CODE_IN_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

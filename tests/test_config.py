@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from multitask.config import Config, Section, TrainConfig, load_config, parse_options, recipes, to_yaml
+from multitask.config import Config, Section, load_config, parse_options, recipes, to_yaml
 from multitask.errors import UsageError
+from multitask.sections import TrainConfig
 
 
 def printable(call: Callable[[], object]) -> bool:

@@ -15,7 +15,7 @@ from .transformer import FeedForward, fourier_grid, layer_norm, linear, position
 from .vit import ResNetTransformer, VisionTransformer
 
 if TYPE_CHECKING:
-    from ..config import ModelConfig
+    from ..sections import ModelConfig
 
 
 class Bridge(nn.Module):

@@ -43,6 +43,7 @@ class Prompt(Section):
     description: str = Field("", description="one line for people")
     phrases: list[str] = Field([], description="what people type; {class} stands for category words")
     decoding: Decoding = Field(Decoding(), description="defaults of the task")
+    published_weight: float | None = Field(None, ge=0, description="its weight in the loss of Pix2Seq v2")
 
     def encode(
         self, vocab: Vocabulary, box_xyxy: NDArray[np.float64] | None = None, label: str | None = None

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multitask.config import DecoderConfig, ModelConfig, TransformerConfig
 from multitask.errors import UsageError
 from multitask.model.encoder_decoder import build_model
 from multitask.model.loss import sequence_loss
 from multitask.model.transformer import drop_path
+from multitask.sections import DecoderConfig, ModelConfig, TransformerConfig
 
 DECODER = DecoderConfig(dim=32, depth=2, heads=4, mlp_dim=64, max_length=16, dropout=0.0)
 TRANSFORMER = TransformerConfig(dim=24, depth=1, heads=3, mlp_dim=48, patch=8, dropout=0.0, drop_path=0.0)

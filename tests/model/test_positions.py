@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from multitask.config import ModelConfig
 from multitask.model.encoder_decoder import build_model
 from multitask.model.transformer import fourier_codes, fourier_grid, position_codes
+from multitask.sections import ModelConfig
 
 SMALL = ModelConfig.model_validate(
     {

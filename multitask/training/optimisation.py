@@ -8,7 +8,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from .config import TrainConfig
+from ..sections import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

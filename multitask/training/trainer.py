@@ -12,17 +12,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .config import Config
-from .data.mixture import Batch
-from .errors import MtpError
-from .inference import Predictor
-from .machine import bf16_is_fast
-from .model.decoder import Memory
-from .model.encoder_decoder import EncoderDecoder
-from .model.loss import sequence_loss
+from ..config import Config
+from ..data.mixture import Batch
+from ..errors import MtpError
+from ..inference import Predictor
+from ..machine import bf16_is_fast
+from ..model.decoder import Memory
+from ..model.encoder_decoder import EncoderDecoder
+from ..model.loss import sequence_loss
+from ..sequence.vocabulary import Vocabulary
+from ..task import Task
 from .optimisation import learning_rate, make_ema, make_optimizer
-from .sequence.vocabulary import Vocabulary
-from .task import Task
 
 log = logging.getLogger(__name__)
 BAD_STEPS = 10  # updates in a row that may be skipped for a loss that is not finite

@@ -10,14 +10,15 @@ import safetensors.torch
 import torch
 
 from multitask import train
-from multitask.config import Config, DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
+from multitask.config import Config
 from multitask.data.groups import group_tasks
 from multitask.data.mixture import Batch, Mixture
 from multitask.errors import MtpError
 from multitask.model.encoder_decoder import build_model
-from multitask.optimisation import learning_rate, make_optimizer
+from multitask.sections import DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
 from multitask.task import View
-from multitask.trainer import BAD_STEPS, Trainer
+from multitask.training.optimisation import learning_rate, make_optimizer
+from multitask.training.trainer import BAD_STEPS, Trainer
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(
