@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from .data.faults import tally
 from .data.joined import JoinedDataset, Part
 from .data.source import open_dataset
 from .errors import DataError, UsageError
+from .hub import saved_config
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
 from .model.state import load_into
@@ -67,19 +69,42 @@ def _check_circles(task: Task, tasks: dict[str, Task], asking: tuple[str, ...] =
 
 
 def fitted(config: Config, dataset: Dataset) -> Config:
-    """The config of a new model, where tasks have taken from the data set what only it knows."""
+    """The config of a new model, where tasks have taken from the data set what only it knows.
+
+    What the run that `model.init` names took from its own data gives way. Raises CheckpointError when that is damaged.
+    """
+    inherited = saved_config(config.model.init).tasks if config.model.init else {}
     tasks = {}
     for name, task in make_tasks(config).items():
-        before, after = (options.model_dump(mode="json") for options in (task.options, task.fitted(dataset.info)))
+        own = _own_options(task, config.tasks[name], inherited.get(name, {}))
+        taker = type(task)(parse_options(task.Options, own, f"tasks.{name}"))
+        before, after = (options.model_dump(mode="json") for options in (taker.options, taker.fitted(dataset.info)))
         tasks[name] = {**config.tasks[name], **{k: v for k, v in after.items() if v != before[k]}}
     return config.model_copy(update={"tasks": tasks})
 
 
-def make_vocabulary(config: Config, tasks: dict[str, Task], dataset: Dataset) -> Vocabulary:
+def _own_options(task: Task, given: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not as `inherited`, and those that must be there."""
+    fields = task.Options.model_fields
+    return {k: v for k, v in given.items() if k not in inherited or v != inherited[k] or fields[k].is_required()}
+
+
+def make_vocabulary(config: Config, tasks: Mapping[str, Task], dataset: Dataset) -> Vocabulary:
     """The table of a new model: the data set's categories in the order of their ids, and every task's own tokens."""
-    classes = tuple(category.name for category in dataset.info.categories)
     own = {name: task.tokens() for name, task in tasks.items()}
-    return Vocabulary.build(config.bins, classes, _text_codec(config, dataset), own)
+    return Vocabulary.build(config.bins, _classes(dataset), _text_codec(config, dataset), own)
+
+
+def grown_vocabulary(vocab: Vocabulary, tasks: Mapping[str, Task], dataset: Dataset) -> Vocabulary:
+    """The table of a trained model with the categories and tokens that it lacks at the end; every old id stays."""
+    vocab = vocab.extended("class", _classes(dataset))
+    for name, task in tasks.items():
+        vocab = vocab.extended(f"task/{name}", task.tokens())
+    return vocab
+
+
+def _classes(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(category.name for category in dataset.info.categories)
 
 
 def _text_codec(config: Config, dataset: Dataset) -> TextCodec:

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from .config import Config, to_yaml
 from .errors import CheckpointError, UsageError
-from .files import SealedFolder, atomic_folder, remove_leftovers, seal_folder, write_atomic
+from .files import SealedFolder, atomic_folder, remove_leftovers, seal_folder, space_advice, write_atomic
 from .model.state import Tensors, load_into
 from .run_folder import first_sound, free_name, point, prune
 from .yamlio import check
 
-__all__ = ["Saved", "Training", "find_run", "load_into", "load_training", "load_weights", "save"]
+__all__ = ["Saved", "Training", "find_run", "load_into", "load_training", "load_weights", "mark_best", "save"]
 
 FORMAT = 1
 
@@ -67,9 +67,8 @@ def save(
     tensors: Tensors,
     state: Mapping[str, Any],
     keep: int = 2,
-    best: bool = False,
 ) -> Path:
-    """Writes a checkpoint, turns `latest` (and `best`) to it, then removes all but the newest `keep` and the best.
+    """Writes a checkpoint, turns `latest` to it, then removes all but the newest `keep` and the best.
 
     `model` and `ema` are whole state dicts; `tensors` any others that training needs (see model/state.py), `state` any
     JSON object. Returns the new folder. Raises CheckpointError when it cannot be written; older ones stay as they are.
@@ -90,12 +89,25 @@ def save(
                 (temporary / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
             (temporary / "text.model").write_bytes(text_model)
             seal_folder(temporary, {"format": FORMAT, "step": step})
-        for pointer in ("latest", "best") if best else ("latest",):
-            point(folder, pointer, new)
+        point(folder, "latest", new)
         prune(folder, new, keep)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: step {step} cannot be saved: {error}") from error
+        reason = space_advice(error, run) or error
+        raise CheckpointError(f"{folder}: step {step} cannot be saved: {reason}; older ones are whole") from error
     return new
+
+
+def mark_best(checkpoint: Path, keep: int) -> None:
+    """Turns `best` to a checkpoint, the newest of its run, and removes the one that it was turned to if that is old.
+
+    Raises CheckpointError when it cannot.
+    """
+    try:
+        point(checkpoint.parent, "best", checkpoint)
+        prune(checkpoint.parent, checkpoint, keep)
+    except OSError as error:
+        reason = space_advice(error, checkpoint.parent) or error
+        raise CheckpointError(f"{checkpoint.parent / 'best'}: cannot be turned: {reason}") from error
 
 
 def load_weights(path: Path | str, which: str = "best") -> Saved:

@@ -64,9 +64,9 @@ def load_config(name_or_path: str | None, overrides: Sequence[str] = (), tasks: 
     return _checked(raw, source, overrides, tasks)
 
 
-def changed(config: Config, overrides: Sequence[str]) -> Config:
+def changed(config: Config, overrides: Sequence[str], tasks: Sequence[str] | None = None) -> Config:
     """The config with `data.path=...` and the like put in. Raises UsageError as `load_config`."""
-    return _checked(config.model_dump(mode="json"), "config", overrides) if overrides else config
+    return _checked(config.model_dump(mode="json"), "config", overrides, tasks) if overrides else config
 
 
 def _checked(raw: dict[str, Any], source: str, overrides: Sequence[str], tasks: Sequence[str] | None = None) -> Config:

@@ -30,6 +30,14 @@ class CheckpointError(MtpError):
     exit_code = 5
 
 
+class Stopped(MtpError):
+    """Ended by a signal; `exit_code` 128 and its number, as shells count."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
+
+
 def escaped(text: str) -> str:
     """The text as one printable line, whatever characters a file or a command line had."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

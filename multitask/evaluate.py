@@ -8,6 +8,8 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,16 @@ from .data.transforms import place
 from .errors import DataError
 from .example import Example, Prediction
 from .files import write_atomic
-from .inference import Predictor, merged
+from .inference import Answers, Predictor, merged
 from .machine import pick_device
+from .processes import ALONE, Processes
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Exchangeable, Metric, Task
 
 log = logging.getLogger(__name__)
 Scores = dict[str, dict[str, float]]  # by task, then by metric
 Progress = Callable[[int, int], None]  # images done, images in all
+Seen = Callable[[Sequence[Example], Sequence[Answers]], None]
 
 
 def evaluate(
@@ -42,13 +46,16 @@ def evaluate(
     oracle: bool = False,
     skipped: Skipped | None = None,
     results: Path | None = None,
+    seen: Seen | None = None,
+    processes: Processes = ALONE,
 ) -> Scores:
     """Score the tasks `names` on every image that is annotated for them, asking for the data set's own categories.
 
     Of several data sets each is scored by itself: under the task's name, or as `task@data` where more than one scores
     the task. A task that asks about the answers of another one gets those, or with `oracle` the true objects: their
     boxes and categories. So it does where the model lacks that other task. An image that cannot be read is named in
-    the log and left out. `results` is a folder for the answers as files. Raises DataError when no image is annotated.
+    the log and left out. `results` is a folder for the answers as files; `seen` is shown the first images and answers.
+    Several `processes` share the images, and must call this together. Raises DataError when no image is annotated.
     """
     tasks = {name: predictor.tasks[name] for name in names}
     oracle = oracle or lacks_required(tasks, predictor.tasks)
@@ -59,12 +66,17 @@ def evaluate(
     for share in shares:
         categories, metrics = share.dataset.info.categories, share.metrics()
         asked: Annotations = {"labels": Labels(tuple(c.name for c in categories))} if categories else {}
-        for begin in range(0, len(share.positions), batch_size):
-            chosen = share.positions[begin : begin + batch_size]
-            examples = list(_readable(share.dataset, chosen, skipped))
+        for begin in range(0, len(share.positions), batch_size * processes.world):
+            chosen = share.positions[begin : begin + batch_size * processes.world]
+            readable = dict(_readable(share.dataset, chosen[processes.rank :: processes.world], skipped))
+            examples = list(readable.values())
             given = [{**asked, **(_true_objects(example) if oracle else {})} for example in examples]
             answers = predictor.predict(examples, list(share.tasks), given) if examples else []
-            for example, answer in zip(examples, answers, strict=True):
+            if seen and not done:
+                seen(examples, answers)
+            everyones = processes.gather(dict(zip(readable, answers, strict=True)))
+            for position, answer in sorted(chain.from_iterable(own.items() for own in everyones), key=itemgetter(0)):
+                example = readable.get(position) or share.dataset[position]
                 for name in share.asked(example):
                     metrics[name].update(answer[name], example)
             done += len(chosen)
@@ -173,8 +185,8 @@ def as_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _readable(dataset: Dataset, positions: Sequence[int], skipped: Skipped) -> Iterator[Example]:
-    """Examples with their pixels in memory; those that cannot be read are named and left out."""
+def _readable(dataset: Dataset, positions: Sequence[int], skipped: Skipped) -> Iterator[tuple[int, Example]]:
+    """Positions, and examples with their pixels in memory; those that cannot be read are named and left out."""
     for position in positions:
         example = dataset[position]
         try:
@@ -182,4 +194,4 @@ def _readable(dataset: Dataset, positions: Sequence[int], skipped: Skipped) -> I
         except DataError as error:
             skipped.add(str(error))
             continue
-        yield replace(example, load=lambda reduce=1, pixels=pixels: pixels)
+        yield position, replace(example, load=lambda reduce=1, pixels=pixels: pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -130,6 +131,15 @@ def _read_regular(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def space_advice(error: Exception, folder: Path) -> str:
+    """Where an error means that the disk is full: how full, and what to do; else empty."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "(os error 28)" in str(error)
+    if not full:
+        return ""
+    free = shutil.disk_usage(folder).free / 10**6
+    return f"the disk is full ({free:.0f} MB free): remove what is not needed, old runs for one, or lower train.keep"
 
 
 def sanitise(stem: str) -> str:

@@ -58,7 +58,7 @@ def _pointed(folder: Path, pointer: str) -> list[Path]:
 def _candidates(path: Path, which: str) -> list[Path]:
     """The checkpoints to try, the wanted one first."""
     if path.is_file():
-        advice = "save the state dict of weights that you trust as .safetensors and name that in model.pretrained"
+        advice = "of weights that you trust, make a safetensors file with mtp convert-weights for model.pretrained"
         raise CheckpointError(f"{path}: not a run's folder, and not opened, since such files can run code; {advice}")
     if (path / MANIFEST).exists():
         return [path]

@@ -99,7 +99,7 @@ class ModelConfig(Section):
     )
     drop_path: Rate = Field(0.0, description="stochastic depth of a timm encoder")
     freeze_norm: bool = Field(False, description="batch norms keep the statistics they begin with")
-    init: str = Field("", description="run, checkpoint or hub id whose weights to begin with")
+    init: str = Field("", description="run, checkpoint or hub id (owner/name) to begin from; wins over pretrained")
     init_vocabulary: Literal["grow", "fit"] = Field(
         "grow", description="its tokens with the new ones added, or those of this run alone; rows go by name"
     )

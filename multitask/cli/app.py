@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from ..errors import MtpError
-from . import data, evaluate, predict, tasks, train
-from .console import LogLines, say_error
+from ..errors import MtpError, Stopped
+from . import convert_weights, data, evaluate, plot, predict, runs, tasks, train
+from .console import LogLines, say, say_error, speaks
 
 app = typer.Typer(
     name="mtp",
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, evaluate, predict, tasks, data):
+for command in (train, evaluate, predict, runs, plot, tasks, data, convert_weights):
     command.register(app)
 
 
@@ -49,8 +50,13 @@ def settings(
 def main() -> None:
     """Run `mtp`; the process ends with the exit code of what happened."""
     debug = "--debug" in sys.argv[1:]
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         sys.exit(app(standalone_mode=False))
+    except Stopped as stop:
+        if speaks():
+            say(str(stop))
+        sys.exit(stop.exit_code)
     except MtpError as error:
         if debug:
             raise
@@ -72,6 +78,10 @@ def main() -> None:
             raise
         say_error(f"{type(error).__name__}: {error} (a fault of mtp: --debug before the command shows where)")
         sys.exit(1)
+
+
+def _terminated(number: int, _: object) -> None:
+    raise Stopped("terminated", number)
 
 
 def _complain(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -19,9 +20,20 @@ def printable(text: object) -> str:
     return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
 
 
+def speaks() -> bool:
+    """Whether this process is the only one of its run, or the first."""
+    return os.environ.get("RANK", "0") == "0" or "TORCHELASTIC_RUN_ID" not in os.environ
+
+
 def say_error(message: str) -> None:
+    """One line on standard error, with the number of the process where it is one of several."""
+    who = "error" if speaks() else f"error in process {os.environ['RANK']}"
+    say(f"{who}: {message}")
+
+
+def say(message: str) -> None:
     """One line on standard error."""
-    errors.print(f"error: {printable(' '.join(message.split()))}", soft_wrap=True)
+    errors.print(printable(" ".join(message.split())), soft_wrap=True)
 
 
 class LogLines(logging.Handler):

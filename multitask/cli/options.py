@@ -30,6 +30,10 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, data 
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Refuse operations whose result may vary.")]
 Model = Annotated[str | None, typer.Option("--model", help="Run folder; the newest under runs/ if left out.")]
 
+Init = Annotated[
+    str | None, typer.Option("--init", help="Begin with the weights of this run, checkpoint or hub id (owner/name).")
+]
+
 
 def task_names(words: str | None) -> list[str] | None:
     """Names of tasks for a comma-separated list that may hold aliases; None where nothing was asked.
@@ -45,14 +49,42 @@ def task_names(words: str | None) -> list[str] | None:
 
 
 def chosen_config(
-    name: str | None, overrides: Sequence[str] | None, tasks: str | None, data: Sequence[str] | None, seed: int | None
+    name: str | None,
+    overrides: Sequence[str] | None,
+    tasks: str | None,
+    data: Sequence[str] | None,
+    seed: int | None,
+    init: str | None = None,
 ) -> Settings:
-    """The config that these words ask for; `quickstart` on the embedded data set, `finetune` on other data."""
-    words = list(overrides or ())
-    recipe = name or ("finetune" if data and list(data) != ["shapes"] else "quickstart")
-    words = [*data_words(data), *words]
+    """The config that these words ask for; `quickstart` on the embedded data set, `finetune` on other data.
+
+    With `init` and without `name`, what the weights were trained for: tasks, bins, text model and model are those of
+    the checkpoint, and so are the data where none are given. Raises CheckpointError when it cannot be had.
+    """
+    words = [f"model.init={json.dumps(init)}"] if init else []
+    words += [*data_words(data), *(overrides or ())]
     words += [f"seed={seed}"] if seed is not None else []
-    return configuration.load_config(recipe, words, task_names(tasks))
+    names = task_names(tasks)
+    if init and name is None:
+        return configuration.changed(_continued(init, names, words), words, names)
+    recipe = name or ("finetune" if data and list(data) != ["shapes"] else "quickstart")
+    return configuration.load_config(recipe, words, names)
+
+
+def _continued(init: str, tasks: Sequence[str] | None, words: Sequence[str]) -> Settings:
+    """The recipe `finetune` for the model of a checkpoint, and for `tasks` if given."""
+    from ..hub import saved_config
+
+    saved, recipe = saved_config(init), configuration.load_config("finetune")
+    options = {**recipe.tasks, **saved.tasks}
+    update = {
+        "tasks": {name: options.get(name, {}) for name in tasks or saved.tasks},
+        "bins": saved.bins,
+        "text_model": saved.text_model,
+        "model": saved.model.model_copy(update={"init_vocabulary": "grow"}),
+        "data": recipe.data if any(word.startswith("data.path=") for word in words) else saved.data,
+    }
+    return recipe.model_copy(update=update)
 
 
 def data_words(data: Sequence[str] | None) -> list[str]:

@@ -46,6 +46,25 @@ class Group:
         return "+".join(task.name for look in self.looks for task in look)
 
 
+class Turns:
+    """By lot, whose turn it is at each step: item `step` is (number of the group, turns that it had before).
+
+    A group's chance is its share of the images shown in an epoch of all. More `steps` leave the first ones as they are.
+    """
+
+    def __init__(self, groups: Sequence[Group], seed: int, steps: int) -> None:
+        shares = np.cumsum([len(group) for group in groups])
+        lots = np.random.default_rng([seed, zlib.crc32(b"turns")]).random(steps)
+        self.groups = np.searchsorted(shares / shares[-1], lots, side="right")
+        self.earlier = np.zeros(steps, dtype=np.int64)
+        for number in range(len(groups)):
+            own = np.flatnonzero(self.groups == number)
+            self.earlier[own] = np.arange(len(own))
+
+    def __getitem__(self, step: int) -> tuple[int, int]:
+        return int(self.groups[step]), int(self.earlier[step])
+
+
 def group_tasks(tasks: Iterable[Task], dataset: Dataset) -> list[Group]:
     """Which tasks share images, and which of these share views. Raises DataError when no image fits a task."""
     shared: dict[bytes, dict[object, list[Task]]] = {}

@@ -1,4 +1,4 @@
-"""Training batches: every task in every step, each batch a pure function of (seed, tasks, epoch, step).
+"""Training batches: every task in every step, or one by lot; each batch a pure function of (seed, tasks, epoch, step).
 
 Tasks that are annotated on the same images read them together. Those that look at whole images and vary them alike
 share one batch of views, and so one pass of the encoder.
@@ -21,7 +21,7 @@ from ..geometry import Size
 from ..sequence.vocabulary import Vocabulary
 from ..task import Target, Task
 from .dataset import Dataset
-from .groups import Group, Look
+from .groups import Group, Look, Turns
 from .sights import Sight, sights
 
 TRIES = 10  # unreadable images in a row before a run gives up
@@ -111,7 +111,12 @@ def collate(targets: Sequence[tuple[int, Target]], vocab: Vocabulary) -> Sequenc
 
 
 class Mixture(torch.utils.data.Dataset[list[Batch]]):
-    """Item `step` is the batches of that step, one a look; `longest` is the decoder's longest sequence."""
+    """Item `(step, part)` is the batches of that part of the step, one a look; `step` alone is its first part.
+
+    A step shows `batch_size` pictures of each group whose turn it is: `batch_size / repeats` images, each varied anew
+    for every time it is shown (repeated augmentation, arXiv:1901.09335). They lie in `parts` of one size, one after
+    the other. longest: the decoder's longest sequence. drawn: turns of one group a step; None: of every group.
+    """
 
     def __init__(
         self,
@@ -122,19 +127,30 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
         batch_size: int,
         seed: int,
         longest: int | None = None,
+        *,
+        parts: int = 1,
+        repeats: int = 1,
+        drawn: Turns | None = None,
     ) -> None:
         self.dataset, self.groups, self.vocab = dataset, groups, vocab
-        self.side, self.batch_size, self.seed = side, batch_size, seed
-        self.longest = longest
+        self.side, self.seed, self.longest = side, seed, longest
+        self.parts, self.repeats, self.drawn = parts, repeats, drawn
+        self.images = batch_size // (parts * repeats)  # read for a part
         self.measured: set[str] = set()  # tasks whose answers are known to fit
         self.orders: dict[str, tuple[int, NDArray[np.int64]]] = {}  # the running epoch of each group
 
-    def __getitem__(self, step: int) -> list[Batch]:
-        return [batch for group in self.groups for batch in self._batches(group, step)]
+    def __getitem__(self, item: int | tuple[int, int]) -> list[Batch]:
+        step, part = item if isinstance(item, tuple) else (item, 0)
+        turns = [self.drawn[step]] if self.drawn else [(number, step) for number in range(len(self.groups))]
+        return [
+            batch
+            for number, turn in turns
+            for batch in self._batches(self.groups[number], (turn * self.parts + part) * self.images)
+        ]
 
-    def _batches(self, group: Group, step: int) -> list[Batch]:
+    def _batches(self, group: Group, first: int) -> list[Batch]:
         drafts = [Draft(look) for look in group.looks]
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        positions = range(first, first + self.images)
         plans = [self._plan(group, position) for position in positions]  # before reading: by turns both are slower
         for position, plan in zip(positions, plans, strict=True):
             self._add_image(group, position, plan, drafts)
@@ -145,8 +161,12 @@ class Mixture(torch.utils.data.Dataset[list[Batch]]):
         epoch, place_in_epoch = divmod(position, len(group))
         order = self._order(group, epoch)
         example = self.dataset[int(order[(place_in_epoch + later) % len(order)])]
-        rng = np.random.default_rng([self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch])
-        looks = [[self._view(look, s) for s in sights(look, example, self.side, rng)] for look in group.looks]
+        looks: list[list[PlannedView]] = [[] for _ in group.looks]
+        for time in range(self.repeats):
+            seed = [self.seed, zlib.crc32(group.name.encode()), epoch, place_in_epoch, *([time] if time else [])]
+            rng = np.random.default_rng(seed)
+            for look, views in zip(group.looks, looks, strict=True):
+                views += [self._view(look, sight) for sight in sights(look, example, self.side, rng)]
         return example, looks
 
     def _view(self, look: Look, sight: Sight) -> PlannedView:

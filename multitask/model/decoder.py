@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from .transformer import CrossAttention, FeedForward, RowGroups, SelfAttention, fourier_codes, layer_norm
+from .transformer import CrossAttention, FeedForward, Layer, RowGroups, SelfAttention, fourier_codes, layer_norm
 
 INIT_STD = 0.02
 ORDERED_STD = 0.1  # of embeddings that begin in order: large enough for the order to outlive the first updates
@@ -61,7 +61,7 @@ class Cache:
         self.groups = RowGroups.of(self.rows, len(used))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Layer):
     """Self-attention, cross-attention, feed-forward: (R, T, dim) to (R, T, dim)."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, drop_path: float) -> None:
@@ -70,7 +70,11 @@ class DecoderLayer(nn.Module):
         self.cross_attention = CrossAttention(dim, heads, drop_path)
         self.feed_forward = FeedForward(dim, mlp_dim, dropout, drop_path)
 
-    def forward(
+    def keys_values(self, tokens: Tensor) -> Tensor:
+        """What the layer looks at of image tokens (B, N, dim): keys and values (2, B, heads, N, dim / heads)."""
+        return self.cross_attention.keys_values(tokens)
+
+    def compute(
         self,
         x: Tensor,
         image: Tensor,
@@ -80,7 +84,7 @@ class DecoderLayer(nn.Module):
         causal: bool = False,
         past: Tensor | None = None,
     ) -> Tensor:
-        """`image` are the layer's cross-attention keys and values; the rest is told by the sublayers."""
+        """`image` is what `keys_values` gave; the rest is told by the sublayers."""
         x = self.self_attention(x, mask, causal, past)
         x = self.cross_attention(x, image, image_mask, groups)
         output: Tensor = self.feed_forward(x)
@@ -126,8 +130,7 @@ class Decoder(nn.Module):
         groups = None if rows is None else RowGroups.of(rows, len(memory.tokens))
         x = self._embed(inputs, 0)
         for layer in self.layers:
-            image = layer.cross_attention.keys_values(memory.tokens)
-            x = layer(x, image, memory.mask, groups, causal=True)
+            x = layer(x, layer.keys_values(memory.tokens), memory.mask, groups, causal=True)
         hidden: Tensor = self.norm(x)
         return hidden
 
@@ -141,7 +144,7 @@ class Decoder(nn.Module):
         """An empty cache for sequences of up to `length` positions (None: as many as the decoder knows)."""
         length = length or len(self.positions)
         self._check_length(length)
-        images = [layer.cross_attention.keys_values(memory.tokens).contiguous() for layer in self.layers]
+        images = [layer.keys_values(memory.tokens).contiguous() for layer in self.layers]
         _, count, heads, _, channels = images[0].shape
         if rows is None:
             rows = torch.arange(count, device=memory.tokens.device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from .decoder import Decoder, Memory
-from .encoder import Encoder, Features, timm_encoder, valid_cells
-from .transformer import FeedForward, fourier_grid, layer_norm, linear, position_codes
+from .encoder import Encoder, Features, TimmEncoder, timm_encoder, valid_cells
+from .transformer import FeedForward, Layer, fourier_grid, layer_norm, linear, position_codes
 from .vit import ResNetTransformer, VisionTransformer
 
 if TYPE_CHECKING:
@@ -55,10 +56,23 @@ class EncoderDecoder(nn.Module):
         self.bridge = bridge
         self.decoder = decoder
 
-    def encode(self, images: Tensor, extent: Tensor | None = None) -> Memory:
-        """Encode images (B, 3, H, W), float32 in [0, 1], of which `extent` (B, 2) is picture, as for `Encoder`."""
-        features: Features = self.encoder(images, extent)
+    def encode(self, images: Tensor, extent: Tensor | None = None, frozen: bool = False) -> Memory:
+        """Encode images (B, 3, H, W), float32 in [0, 1], of which `extent` (B, 2) is picture, as for `Encoder`.
+
+        frozen: for this call the encoder, not the bridge, runs as in evaluation and gets no gradient.
+        """
+        if frozen:
+            with torch.no_grad(), evaluating(self.encoder):
+                features: Features = self.encoder(images, extent)
+        else:
+            features = self.encoder(images, extent)
         return Memory(self.bridge(features), valid_cells(extent, features.grid))
+
+    def recompute(self) -> None:
+        """From now on a layer's activations are computed again in the backward pass: less memory, more time."""
+        for module in self.modules():
+            if isinstance(module, Layer | TimmEncoder):
+                module.recompute()
 
     def decode(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
         """Hidden states (R, L, D) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""
@@ -74,6 +88,17 @@ class EncoderDecoder(nn.Module):
     ) -> Tensor:
         """Scores (R, L, V): `encode`, `decode`, `logits`."""
         return self.logits(self.decode(inputs, self.encode(images, extent), rows))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while: no dropout, no stochastic depth, batch norms with the statistics that they have."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 def build_model(config: ModelConfig, vocab_size: int, coordinates: range | None = None) -> EncoderDecoder:
@@ -103,13 +128,19 @@ def build_model(config: ModelConfig, vocab_size: int, coordinates: range | None 
 
 
 def _build_encoder(config: ModelConfig) -> Encoder:
+    """Raises UsageError for what timm's models have and the encoder 'vit' has not."""
     published = config.transformer
     sizes = (published.dim, published.depth, published.heads, published.mlp_dim)
     if config.encoder == "vit":
         if config.pretrained:
             raise UsageError("model.pretrained: there are no timm weights for the encoder 'vit'; set it to false")
+        if config.drop_path:
+            raise UsageError("model.drop_path: the encoder 'vit' has transformer.drop_path instead; set it to 0")
+        if config.freeze_norm:
+            raise UsageError("model.freeze_norm: the encoder 'vit' has no batch norms; set it to false")
         return VisionTransformer(*sizes, published.patch, published.dropout, published.drop_path)
+    timm = (config.image_size, config.stride, config.pretrained, config.drop_path, config.freeze_norm)
     if config.encoder == "resnet_transformer":
-        backbone = timm_encoder(config.backbone, config.image_size, config.stride, config.pretrained)
+        backbone = timm_encoder(config.backbone, *timm)
         return ResNetTransformer(backbone, *sizes, published.dropout, published.drop_path)
-    return timm_encoder(config.encoder, config.image_size, config.stride, config.pretrained)
+    return timm_encoder(config.encoder, *timm)

@@ -1,4 +1,4 @@
-"""The state of a module, an optimiser and the random generators as flat named tensors, and back, bit for bit."""
+"""The state of a module and an optimiser as flat named tensors, and back, bit for bit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import CheckpointError
 
@@ -56,7 +57,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tenso
         )
     index = {name: i for i, name in enumerate(name for group in groups for name in group["params"])}
     state: dict[int, dict[str, Tensor]] = {}
-    for key in tensors.keys() - {"optimizer/groups"}:
+    for key in sorted(tensors.keys() - {"optimizer/groups"}):
         origin, _, rest = key.partition("/")
         moment, _, name = rest.partition("/")
         if origin != "optimizer":
@@ -70,25 +71,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tenso
 
 
 def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
-    """In the memory order of the parameter (channels last, say), which a fused optimiser takes for granted."""
+    """In the memory order of the parameter (channels last, say), which a fused optimiser takes for granted.
+
+    Where the parameter is this process' share of a tensor, so is the moment.
+    """
     if moment.shape != parameter.shape:
         return moment
+    if isinstance(parameter, DTensor):
+        device, mesh = parameter.device, parameter.device_mesh
+        return distribute_tensor(moment.to(device), mesh, parameter.placements, src_data_rank=None)
     return torch.empty_like(parameter, dtype=moment.dtype, requires_grad=False).copy_(moment)
-
-
-def rng_tensors() -> dict[str, Tensor]:
-    """States (uint8) of torch's generators: `rng/cpu`, and `rng/cuda:0` … where there are devices."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"rng/cpu": torch.get_rng_state(), **{f"rng/cuda:{i}": state for i, state in enumerate(cuda)}}
-
-
-def restore_rng(tensors: Tensors) -> None:
-    """The inverse, for the generators that are both saved and here."""
-    if "rng/cpu" in tensors:
-        torch.set_rng_state(tensors["rng/cpu"])
-    for i in range(torch.cuda.device_count()):
-        if f"rng/cuda:{i}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"rng/cuda:{i}"], i)
 
 
 def _to_tensor(value: Any) -> Tensor:

@@ -6,13 +6,17 @@ A sublayer normalises its input, transforms it and adds the result to the input:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 NORM_EPS = 1e-6
 
@@ -89,6 +93,29 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         with sdpa_kernel(SDPBackend.MATH):
             return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
     return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+
+
+class Layer(nn.Module):
+    """A layer of sublayers; in training it may forget its activations, and run compiled."""
+
+    forgets = False
+    compiled: Callable[..., Tensor] | None = None
+    """`compute`, compiled: a function of the layer itself too, so that copies of a layer share it."""
+
+    def recompute(self) -> None:
+        """Keep only the inputs from now on, and compute the rest again in the backward pass."""
+        self.forgets = True
+
+    def compute(self, *inputs: Any, **options: Any) -> Tensor:
+        """What the layer does."""
+        raise NotImplementedError
+
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        """`compute`, in the way that was chosen."""
+        run = partial(self.compiled, self) if self.compiled and self.training else self.compute
+        if self.forgets and self.training and torch.is_grad_enabled():
+            return checkpoint(run, *inputs, use_reentrant=False, **options)
+        return run(*inputs, **options)
 
 
 class FeedForward(nn.Module):

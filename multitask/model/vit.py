@@ -6,10 +6,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .encoder import Encoder, Features, valid_cells
-from .transformer import FeedForward, SelfAttention, layer_norm, linear, position_codes
+from .transformer import FeedForward, Layer, SelfAttention, layer_norm, linear, position_codes
 
 
-class EncoderLayer(nn.Module):
+class EncoderLayer(Layer):
     """Self-attention, then feed-forward: (B, N, dim) to (B, N, dim)."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, drop_path: float) -> None:
@@ -17,7 +17,8 @@ class EncoderLayer(nn.Module):
         self.attention = SelfAttention(dim, heads, drop_path)
         self.feed_forward = FeedForward(dim, mlp_dim, dropout, drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def compute(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`mask` (B, 1, 1, N) bool, True where there is picture."""
         output: Tensor = self.feed_forward(self.attention(x, mask))
         return output
 
@@ -39,6 +40,15 @@ class GridTransformer(nn.Module):
             tokens = layer(tokens, mask)
         return Features(self.norm(tokens), grid)
 
+    def numbered(self, owner: nn.Module, begin: int) -> dict[str, int]:
+        """Layers of the parameters of `owner`, whose `transformer` this is: `begin`, then one more at each layer.
+
+        The last norm counts with the last layer.
+        """
+        layers = {id(p): begin + i for i, layer in enumerate(self.layers, 1) for p in layer.parameters()}
+        layers |= {id(p): begin + len(self.layers) for p in self.norm.parameters()}
+        return {name: layers.get(id(p), begin) for name, p in owner.named_parameters()}
+
 
 class VisionTransformer(Encoder):
     """Patches of `patch` pixels through a `GridTransformer`, without class token."""
@@ -53,6 +63,10 @@ class VisionTransformer(Encoder):
         nn.init.xavier_uniform_(self.stem.weight)
         nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]  # Conv2d has a bias unless told otherwise
         self.transformer = GridTransformer(dim, depth, heads, mlp_dim, dropout, drop_path)
+
+    def layers(self) -> dict[str, int]:
+        """The stem, then the layers of the transformer."""
+        return self.transformer.numbered(self, 0)
 
     def forward(self, images: Tensor, extent: Tensor | None = None) -> Features:
         """Encode images fed as they are; a remainder of H or W below one patch is left out."""
@@ -81,6 +95,11 @@ class ResNetTransformer(Encoder):
         self.dropout = nn.Dropout(dropout)
         self.projection = linear(backbone.dim, dim)
         self.transformer = GridTransformer(dim, depth, heads, mlp_dim, dropout, drop_path)
+
+    def layers(self) -> dict[str, int]:
+        """Those of the backbone, the projection, then the layers of the transformer."""
+        found = {f"backbone.{name}": layer for name, layer in self.backbone.layers().items()}
+        return self.transformer.numbered(self, max(found.values()) + 1) | found
 
     def forward(self, images: Tensor, extent: Tensor | None = None) -> Features:
         """Encode images; the backbone sees the whole picture, padding included, the transformer the picture alone."""

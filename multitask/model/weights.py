@@ -30,7 +30,7 @@ def _load(path: Path) -> Weights:
     if path.suffix != ".safetensors":
         raise CheckpointError(
             f"{path}: only safetensors files are read, since others can run code; "
-            "convert weights you trust with safetensors.torch.save_file(state_dict, 'weights.safetensors')"
+            f"convert weights that you trust: mtp convert-weights {path} {path.stem}.safetensors"
         )
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")

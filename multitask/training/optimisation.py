@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
+from ..model.encoder_decoder import EncoderDecoder
 from ..sections import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) that decays matrices alone: no norms, biases, tables of embeddings or positions."""
-    parameters = [p for p in model.named_parameters() if p[1].requires_grad]
+def make_optimizer(model: EncoderDecoder, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101) that decays matrices alone: no norms, biases, tables of embeddings or positions.
+
+    A group has `lr_scale`, what to multiply the learning rate by; see `learning_scales`.
+    """
     tables = ("embedding", "positions", "output_bias", "pos_embed", "_token")  # the last two are those of timm
-    decayed = [p for name, p in parameters if p.ndim > 1 and not name.endswith(tables)]
-    kept = [p for name, p in parameters if p.ndim <= 1 or name.endswith(tables)]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    scales = learning_scales(model, config.layer_decay)
+    kinds = product(sorted(set(scales.values())), (True, False))
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {kind: [] for kind in kinds}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[scales[name], parameter.ndim > 1 and not name.endswith(tables)].append(parameter)
+    settings = [
+        {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "lr_scale": scale}
+        for (scale, decays), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(settings, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+def learning_scales(model: EncoderDecoder, decay: float) -> dict[str, float]:
+    """Learning rate of each parameter over that of the run, by name (BEiT, arXiv 2106.08254).
+
+    The last layer of the encoder has `decay`, the one before it `decay`^2, and so on; all else has 1.
+    """
+    layers = {f"encoder.{name}": layer for name, layer in model.encoder.layers().items()} if decay < 1 else {}
+    count = max(layers.values(), default=0) + 1
+    return {name: decay ** (count - layers.get(name, count)) for name, _ in model.named_parameters()}
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -28,6 +49,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     left = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
     return config.lr * (config.end_lr_factor + (1 - config.end_lr_factor) * left)
+
+
+def encoder_learns(step: int, config: TrainConfig) -> bool:
+    """Whether the encoder learns in update `step` (from 0)."""
+    return config.unfreeze_encoder <= step < (math.inf if config.freeze_encoder is None else config.freeze_encoder)
 
 
 def make_ema(model: nn.Module, config: TrainConfig) -> ModelEmaV3 | None:

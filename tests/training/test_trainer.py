@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import json
-import logging
 import math
-from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 
-from multitask import train
 from multitask.config import Config
 from multitask.data.groups import group_tasks
 from multitask.data.mixture import Batch, Mixture
-from multitask.errors import MtpError
 from multitask.model.encoder_decoder import build_model
-from multitask.sections import DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
+from multitask.sections import DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
 from multitask.task import View
 from multitask.training.optimisation import learning_rate, make_optimizer
-from multitask.training.trainer import BAD_STEPS, Trainer
+from multitask.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(
@@ -133,7 +127,7 @@ def test_the_average_forgets_the_weights_it_began_with(world):
 def test_each_batch_of_images_is_encoded_once(world, monkeypatch):
     trainer, sizes = world.trainer(), []
     encode = trainer.model.encode
-    monkeypatch.setattr(trainer.model, "encode", lambda x, e: (sizes.append(len(x)), encode(x, e))[1])
+    monkeypatch.setattr(trainer.model, "encode", lambda x, *more: (sizes.append(len(x)), encode(x, *more))[1])
     trainer.update(world.mixture()[0])
     assert sizes == [2]
 
@@ -182,19 +176,18 @@ def test_losses_are_weighed_by_task(world):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_step_with_a_bad_gradient_is_skipped(world, monkeypatch, caplog, bad):
+def test_a_step_with_a_bad_gradient_is_skipped(world, monkeypatch, bad):
     trainer, mixture = world.trainer(ema=0.5), world.mixture()
     trainer.update(mixture[0])
     before = weights(trainer.model), weights(trainer.ema.module)
     moments = {n: v.clone() for s in trainer.optimizer.state.values() for n, v in s.items()}
-    losses = trainer.losses
-    monkeypatch.setattr(trainer, "losses", lambda batch: {n: bad * loss for n, loss in losses(batch).items()})
-    with caplog.at_level(logging.WARNING):
-        trainer.update(mixture[1])
-    assert [r.getMessage() for r in caplog.records] == ["step 1 skipped: the gradient is not finite"]
+    forward = trainer.shared.forward
+    monkeypatch.setattr(trainer.shared, "forward", lambda *given: {n: bad * x for n, x in forward(*given).items()})
+    trainer.update(mixture[1])
+    assert trainer.bad
     assert same(before[0], weights(trainer.model)) and same(before[1], weights(trainer.ema.module))
     assert same(moments, {n: v for s in trainer.optimizer.state.values() for n, v in s.items()})
-    assert (trainer.progress.step, trainer.progress.bad_steps) == (2, 1)
+    assert (trainer.progress.step, trainer.progress.bad_steps, trainer.progress.skipped) == (2, 1, 1)
     monkeypatch.undo()
     trainer.update(mixture[2])
     assert trainer.progress.bad_steps == 0
@@ -208,17 +201,6 @@ def test_one_bad_value_in_one_parameter_is_enough(world):
     parameter = trainer.model.decoder.norm.bias
     parameter.register_hook(lambda grad: grad.index_fill(0, torch.tensor([3]), math.inf))
     trainer.update(mixture[0])
-    assert same(before, weights(trainer.model))
-
-
-def test_ten_bad_steps_in_a_row_end_the_run(world, monkeypatch):
-    trainer, mixture = world.trainer(), world.mixture()
-    before, losses = weights(trainer.model), trainer.losses
-    monkeypatch.setattr(trainer, "losses", lambda batch: {n: math.nan * loss for n, loss in losses(batch).items()})
-    for step in range(BAD_STEPS - 1):
-        trainer.update(mixture[step])
-    with pytest.raises(MtpError, match=r"10 steps in a row without a finite gradient: lower train\.lr"):
-        trainer.update(mixture[0])
     assert same(before, weights(trainer.model))
 
 
@@ -250,7 +232,7 @@ def seeing_cats(toys, count: int, seed: int = 0) -> Mixture:
 def test_a_step_in_which_a_task_sees_nothing_is_one_of_the_others(world, toys, monkeypatch):
     trainer, mixture, sizes = world.trainer(), seeing_cats(toys, 6), []
     encode = trainer.model.encode
-    monkeypatch.setattr(trainer.model, "encode", lambda x, e: (sizes.append(len(x)), encode(x, e))[1])
+    monkeypatch.setattr(trainer.model, "encode", lambda x, *more: (sizes.append(len(x)), encode(x, *more))[1])
     for step in range(6):
         cats, whole = mixture[step]
         found = trainer.update([cats, whole])
@@ -284,102 +266,3 @@ def test_the_predictor_has_the_averaged_weights(world, toys):
     assert predictor.model is trainer.ema.module and predictor.side == 32
     (answer,) = predictor.predict([toys.Dataset(1)[0]], ["find"])
     assert "boxes" in answer["find"].annotations
-
-
-class Quiet:
-    """A display that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.steps: list[int] = []
-        self.begun: list[tuple[int, int]] = []
-
-    def started(self, step, steps):
-        self.begun.append((step, steps))
-
-    def stepped(self, step, losses, images_per_second):
-        self.steps.append(step)
-
-    def evaluated(self, done, total):
-        pass
-
-    def note(self, line):
-        self.notes.append(line)
-
-
-def recipe(workers: int = 0, **settings) -> Config:
-    return Config(
-        tasks={"det": {"max_instances": 4}, "caption": {"max_tokens": 6}},
-        bins=32,
-        data=DataConfig(path="shapes", train_size=5, val_size=2, workers=workers),
-        model=TINY,
-        train=TrainConfig(**{**FAST, "steps": 6, "warmup": 2, "save_every": 3, "keep": 9, "ema": 0.9, **settings}),
-    )
-
-
-def checkpoint(run: Path, step: int) -> dict[str, torch.Tensor]:
-    folder = run / "checkpoints" / f"step-{step:08d}"
-    return {
-        f"{file}/{name}": tensor
-        for file in ("model", "ema", "optimizer")
-        for name, tensor in safetensors.torch.load_file(folder / f"{file}.safetensors").items()
-    }
-
-
-def cut_back(run: Path, step: int) -> None:
-    """As if the run had been killed right after it saved this step."""
-    folder = run / "checkpoints"
-    for later in folder.glob("step-*"):
-        if int(later.name[5:13]) > step:
-            for file in later.iterdir():
-                file.unlink()
-            later.rmdir()
-    (folder / "latest").write_text(f"step-{step:08d}")
-
-
-@pytest.mark.parametrize(("workers", "eval_every"), [(0, 0), (2, 2)])
-def test_a_resumed_run_ends_bit_equal(tmp_path, workers, eval_every):
-    run, scores = train.start(recipe(workers, eval_every=eval_every), tmp_path / "run", "cpu", False, Quiet())
-    whole = checkpoint(run, 6)
-    assert same(whole, checkpoint(run, 6)) and not same(whole, checkpoint(run, 3))
-    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    cut_back(run, 3)
-    display = Quiet()
-    _, again = train.resumed(run, "cpu", False, display)
-    assert display.begun == [(3, 6)]
-    resumed = checkpoint(run, 6)
-    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
-    assert json.dumps(again) == json.dumps(scores)
-    repeated = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][len(log) :]
-    assert [r["scores"] for r in repeated if "scores" in r][-1] == [r["scores"] for r in log if "scores" in r][-1]
-
-
-def test_the_last_step_is_always_saved_and_scored(tmp_path):
-    run, scores = train.start(recipe(steps=5, eval_every=2), tmp_path / "run", "cpu", False, Quiet())
-    assert (run / "checkpoints" / "latest").read_text() == "step-00000005"
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [r["step"] for r in records if "scores" in r] == [2, 4, 5]
-    assert json.loads((run / "scores.json").read_text()).keys() == scores.keys() == {"det", "caption"}
-
-
-def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp_path, monkeypatch):
-    values = iter([0.25, math.nan, 0.5, 0.125])
-    monkeypatch.setattr(train, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
-    run, _ = train.start(recipe(steps=4, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
-    folder = run / "checkpoints"
-    assert (folder / "best").read_text() == "step-00000003"
-    state = json.loads((folder / "step-00000004" / "state.json").read_text())
-    assert state["best"] == 0.5 and state["step"] == 4
-
-
-def test_a_number_that_is_none_does_not_dethrone_the_best(tmp_path, monkeypatch):
-    values = iter([0.25, math.nan])
-    monkeypatch.setattr(train, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
-    run, _ = train.start(recipe(steps=2, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
-    assert (run / "checkpoints" / "best").read_text() == "step-00000001"
-
-
-def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path):
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(MtpError, match="already holds a run: give another --out, or --resume"):
-        train.start(recipe(), tmp_path / "run", "cpu", False, Quiet())
