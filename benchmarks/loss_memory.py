@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,9 +28,9 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}  
 
 
 def peak() -> float:
-    """Highest resident memory so far, in megabytes."""
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest / (2**20 if sys.platform == "darwin" else 2**10)
+    """Highest resident memory so far, in megabytes; of Linux. (`ru_maxrss` would begin at that of the parent.)"""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
 
 
 def measure(loss: Callable[[], Tensor], table: Tensor, rounds: int) -> tuple[float, float, float, Tensor]:

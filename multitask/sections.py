@@ -98,7 +98,7 @@ class ModelConfig(Section):
         "published", description="codes of places; fourier: finer ones, also at first in the coordinate tokens"
     )
     drop_path: Rate = Field(0.0, description="stochastic depth of a timm encoder")
-    freeze_norm: bool = Field(False, description="batch norms keep the statistics they begin with")
+    freeze_norm: bool = Field(False, description="batch norms of a timm encoder keep the statistics they begin with")
     init: str = Field("", description="run, checkpoint or hub id (owner/name) to begin from; wins over pretrained")
     init_vocabulary: Literal["grow", "fit"] = Field(
         "grow", description="its tokens with the new ones added, or those of this run alone; rows go by name"
@@ -143,7 +143,9 @@ class TrainConfig(Section):
     save_every: Count = Field(500, description="steps between checkpoints")
     keep: Count = Field(2, description="checkpoints kept besides the best")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device is good at it")
-    compile: bool = Field(False, description="compile the layers, which takes minutes at first")
+    compile: bool = Field(
+        False, description="compile the layers: takes minutes at first, dropout draws otherwise"
+    )
     recompute: bool = Field(False, description="keep no activations inside layers: less memory, a third more time")
     parallel: Literal["ddp", "fsdp"] = Field("ddp", description="of several processes: each has the model, or a share")
     tensorboard: bool = Field(False, description="also write what TensorBoard shows (extra `track`)")

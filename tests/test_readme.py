@@ -30,6 +30,13 @@ NOT_RUN = {
     "mtp train --tasks det --data photos --out runs/better model.encoder=resnet50 model.pretrained=true": (
         "fetches weights; tests/model/test_encoder.py has weights from a file"
     ),
+    "mtp train --init owner/name@v1 --data other": "fetches weights; tests/training/test_initial.py plays the hub",
+    "mtp convert-weights resnet50.pth resnet50.safetensors": "asks at a terminal; tests/test_convert_weights.py",
+    "torchrun --standalone --nproc-per-node 2 -m multitask train --tasks det --data photos --out runs/two": (
+        "starts processes; tests/training/test_sharing.py and tests/stress do so"
+    ),
+    "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint first:29400 --max-restarts 3 "
+    "-m multitask train --config pix2seq_v2_vit_b_640 --data coco --out runs/large": "needs two machines",
 }
 # Goes at the end of every training, where it wins over the settings before it.
 TINY = (

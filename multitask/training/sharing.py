@@ -18,7 +18,7 @@ from .objective import Objective
 
 
 def copied(objective: Objective, device: torch.device, partly: bool) -> nn.Module:
-    """DDP: gradients are averaged over the processes. `partly`: a step may leave parameters out, as a frozen encoder's."""
+    """DDP: gradients are averaged over the processes. `partly`: a step may leave parameters out, as when frozen."""
     where = [device] if device.type == "cuda" else None
     return DistributedDataParallel(objective, device_ids=where, find_unused_parameters=partly)
 
@@ -26,6 +26,7 @@ def copied(objective: Objective, device: torch.device, partly: bool) -> nn.Modul
 def sharded(root: nn.Module, model: EncoderDecoder, device: torch.device, world: int) -> nn.Module:
     """FSDP2: the parameters of `model`, which `root` is or holds, become shares (DTensors), put together when used."""
     warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # of writing into a view, which we do nowhere
+    model.encoder.to(memory_format=torch.contiguous_format)  # shares of channels-last kernels are not supported
     mesh = init_device_mesh(device.type, (world,))
     for layer in model.decoder.layers:
         fully_shard(layer, mesh=mesh)

@@ -19,6 +19,7 @@ from ..checkpoint import Training
 from ..config import Config
 from ..data.mixture import Batch, Sequences
 from ..inference import Predictor
+from ..model.compilation import compile_layers
 from ..model.encoder_decoder import EncoderDecoder
 from ..model.state import load_into, optimizer_tensors, restore_optimizer
 from ..processes import ALONE, Processes
@@ -84,8 +85,6 @@ class Trainer:
         if train.recompute:
             self.model.recompute()
         if train.compile:
-            from ..model.compilation import compile_layers
-
             compile_layers(self.model)
         if not self.processes.several:
             return objective

@@ -90,6 +90,14 @@ def test_going_on_gives_what_would_have_come_whatever_the_loader_processes(steps
         assert len(found) == 10 and all(map(same, ([b] for b in found), ([b] for b in expected[6:])))
 
 
+def test_one_task_by_lot_is_the_same_one_in_all_processes(steps):
+    settings = config(sampling="proportional", accumulate=2, steps=12)
+    shares = [list(steps(settings, rank=rank, world=2)) for rank in range(2)]
+    names = [[list(batch.sequences) for share in shares for (batch,) in share[step]] for step in range(12)]
+    assert all(len(found) == 4 and found == found[:1] * 4 and len(found[0]) == 1 for found in names)
+    assert {found[0][0] for found in names} == {"find", "say"}
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, workers):
     def state() -> list[object]:

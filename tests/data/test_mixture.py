@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from multitask.annotations import Boxes, Keypoints
 from multitask.data import groups as engine
-from multitask.data.groups import group_tasks
+from multitask.data.groups import Turns, group_tasks
 from multitask.data.mixture import TRIES, Batch, Mixture, collate
 from multitask.data.shapes import INFO, ShapesDataset
 from multitask.data.table import Table, TableDataset, TableImage, TableObject
@@ -69,8 +69,8 @@ def world(toys):
     world.vocab = toys.vocabulary(world.find, world.say, world.halves, world.named, world.strips)
     world.Dataset, world.Find = toys.Dataset, toys.Find
 
-    def mixture(tasks, dataset, batch_size=4, seed=0) -> Mixture:
-        return Mixture(dataset, group_tasks(tasks, dataset), world.vocab, SIDE, batch_size, seed)
+    def mixture(tasks, dataset, batch_size=4, seed=0, **more) -> Mixture:
+        return Mixture(dataset, group_tasks(tasks, dataset), world.vocab, SIDE, batch_size, seed, **more)
 
     world.mixture = mixture
     return world
@@ -542,3 +542,68 @@ def test_an_image_with_nothing_to_say_is_still_in_the_batch(world):
     (batch,) = world.mixture([Shy()], world.Dataset(4), 4)[0]
     assert len(batch.images) == 4
     assert batch.sequences["find"].rows.tolist() == [batch.files.index("toys/1.png")]
+
+
+def test_a_picture_shown_several_times_is_read_once_and_varied_each_time(world):
+    dataset, tasks = Counted(world.Dataset(9)), [world.find, world.halves]
+    once = world.mixture(tasks, world.Dataset(9), 4)
+    mixture = world.mixture(tasks, dataset, 12, repeats=3)
+    for step in range(3):
+        (whole, halves), (first_whole, first_halves) = mixture[step], once[step]
+        assert len(dataset.read) == 4 and whole.files == [file for file in first_whole.files for _ in range(3)]
+        assert whole.sequences["find"].rows.tolist() == list(range(12))
+        assert torch.equal(whole.images[::3], first_whole.images)
+        assert torch.equal(whole.sequences["find"].targets[::3], first_whole.sequences["find"].targets)
+        assert torch.equal(halves.images.unflatten(0, (4, 3, 2))[:, 0].flatten(0, 1), first_halves.images)
+        for shown in whole.images.unflatten(0, (4, 3)):
+            assert len({image.numpy().tobytes() for image in shown}) == 3
+        dataset.read.clear()
+    (whole, _) = mixture[0]
+    assert len({tuple(row) for row in whole.sequences["find"].targets[:, :4].tolist()}) == 12  # boxes move along
+
+
+def test_parts_of_a_step_divide_its_pictures(world):
+    whole = world.mixture([world.find], world.Dataset(9), 12, repeats=2)
+    parts = world.mixture([world.find], world.Dataset(9), 12, repeats=2, parts=3)
+    for step in range(3):
+        (expected,), found = whole[step], [batch for part in range(3) for batch in parts[step, part]]
+        assert [len(batch.files) for batch in found] == [4, 4, 4]
+        assert [file for batch in found for file in batch.files] == expected.files
+        assert torch.equal(torch.cat([batch.images for batch in found]), expected.images)
+
+
+def annotated_unequally(world, tasks, sizes):
+    """Groups of tasks each of which is annotated on other images, and their data set."""
+    kinds = lambda i: frozenset({"boxes"} if i < sizes[0] else {"captions"})  # noqa: E731
+    dataset = world.Dataset(sum(sizes), kinds=kinds)
+    return [group for task in tasks for group in group_tasks([task], dataset)], dataset
+
+
+def test_turns_are_by_the_number_of_images_and_do_not_depend_on_the_length_of_the_run(world):
+    groups, _ = annotated_unequally(world, [world.find, world.say], (90, 30))
+    short, long = Turns(groups, 0, 1000), Turns(groups, 0, 4000)
+    assert [short[step] for step in range(1000)] == [long[step] for step in range(1000)]
+    drawn = Counter(long[step][0] for step in range(4000))
+    assert drawn[0] / 4000 == pytest.approx(0.75, abs=0.02)  # three standard deviations
+    for number in (0, 1):
+        assert [turn for group, turn in map(long.__getitem__, range(4000)) if group == number] == [
+            *range(drawn[number])
+        ]
+    assert [short[step] for step in range(1000)] != [Turns(groups, 1, 1000)[step] for step in range(1000)]
+
+
+def test_a_step_of_one_task_by_lot_goes_on_where_its_last_turn_ended(world):
+    groups, dataset = annotated_unequally(world, [world.find, world.say], (12, 4))
+    turns = Turns(groups, 0, 40)
+    mixture = Mixture(dataset, groups, world.vocab, SIDE, 4, 0, drawn=turns)
+    seen: dict[str, list[str]] = {"find": [], "say": []}
+    for step in range(40):
+        (batch,) = mixture[step]
+        (name,) = batch.sequences
+        assert name == ["find", "say"][turns[step][0]]
+        seen[name] += batch.files
+    assert len(seen["find"]) > 24 and len(seen["say"]) > 12
+    for files, size in ((seen["find"], 12), (seen["say"], 4)):
+        epochs = [files[begin : begin + size] for begin in range(0, len(files) // size * size, size)]
+        assert all(len(set(epoch)) == size for epoch in epochs) and len(set(files)) == size
+    assert equal(Mixture(dataset, groups, world.vocab, SIDE, 4, 0, drawn=turns)[23], mixture[23])

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def differences(run: Path, reference: Path, more_lines: bool = False) -> Iterato
     if more_lines:
         places = {_place(record) for record in expected}
         found = [record for record in found if _place(record) in places]
-    if found != expected:
-        pairs = zip(found, expected, strict=False)
-        at = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(found), len(expected)))
-        yield f"{run}/metrics.jsonl: {len(found)} lines, {len(expected)} expected; the first that differs is {at + 1}"
+    for number, (one, other) in enumerate(zip_longest(found, expected, fillvalue={}), 1):
+        if one != other:
+            yield f"{run}/metrics.jsonl:{number}: {one}, of {len(expected)} lines expected is {other}"
+            return
 
 
 def _stable(record: Mapping[str, Any]) -> dict[str, Any]:

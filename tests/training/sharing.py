@@ -33,6 +33,7 @@ WAYS = {  # of sharing: the model, settings of the training
     "ddp, frozen batch norm": (FROZEN, {}),
     "ddp, the encoder learns from step 3 on": (VIT, {"unfreeze_encoder": 3}),
     "fsdp, accumulate 2": (VIT, {"parallel": "fsdp", "accumulate": 2}),
+    "fsdp, frozen batch norm, recompute": (FROZEN, {"parallel": "fsdp", "recompute": True}),
 }
 
 

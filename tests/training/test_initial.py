@@ -17,13 +17,13 @@ from multitask.cli.options import chosen_config
 from multitask.config import Config
 from multitask.data.shapes import INFO, ShapesDataset
 from multitask.errors import CheckpointError, UsageError
+from multitask.hub import located
 from multitask.model.encoder_decoder import EncoderDecoder, build_model
 from multitask.sections import DecoderConfig, ModelConfig, TransformerConfig
 from multitask.sequence.text import TextCodec
 from multitask.sequence.vocabulary import Vocabulary
 from multitask.skeleton import Skeleton
 from multitask.task import Category, DatasetInfo
-from multitask.hub import located
 from multitask.training.initial import Beginning, begin
 
 BASE = {

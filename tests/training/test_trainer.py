@@ -11,7 +11,7 @@ from multitask.data.mixture import Batch, Mixture
 from multitask.model.encoder_decoder import build_model
 from multitask.sections import DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
 from multitask.task import View
-from multitask.training.optimisation import learning_rate, make_optimizer
+from multitask.training.optimisation import learning_rate
 from multitask.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -22,43 +22,6 @@ TINY = ModelConfig(
     decoder=DecoderConfig(dim=32, depth=1, heads=4, mlp_dim=64, max_length=32),
 )
 FAST = {"steps": 40, "batch_size": 2, "lr": 5e-3, "warmup": 5, "precision": "fp32"}
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_the_learning_rate_at_its_ends(schedule):
-    config = TrainConfig(steps=110, warmup=10, lr=0.2, end_lr_factor=0.1, schedule=schedule)
-    rates = [learning_rate(step, config) for step in range(111)]
-    assert rates[0] == pytest.approx(0.02)
-    assert rates[9] == rates[10] == pytest.approx(0.2)
-    assert rates[60] == pytest.approx(0.02 + 0.18 / 2)
-    assert rates[110] == pytest.approx(0.02)
-    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
-    quarter = 0.75 if schedule == "linear" else (1 + math.cos(math.pi / 4)) / 2
-    assert rates[35] == pytest.approx(0.02 + 0.18 * quarter)
-
-
-def test_the_learning_rate_without_warmup_and_with_nothing_else():
-    assert learning_rate(0, TrainConfig(steps=10, warmup=0, lr=0.5)) == 0.5
-    assert learning_rate(4, TrainConfig(steps=5, warmup=10, lr=0.5)) == pytest.approx(0.25)
-    assert math.isfinite(learning_rate(5, TrainConfig(steps=5, warmup=5)))
-
-
-@pytest.mark.parametrize("encoder", ["vit", "test_vit", "test_efficientnet"])
-def test_only_matrices_and_kernels_decay(encoder):
-    model = build_model(TINY.model_copy(update={"encoder": encoder}), 50)
-    names = {id(p): name for name, p in model.named_parameters()}
-    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.25))
-    decayed, kept = ([names[id(p)] for p in group["params"]] for group in optimizer.param_groups)
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.25, 0.0]
-    assert sorted(decayed + kept) == sorted(names.values())
-    assert {"decoder.embedding", "decoder.positions", "decoder.output_bias"} <= set(kept)
-    assert all(name.endswith("weight") for name in decayed)
-    shapes = {name: p.ndim for name, p in model.named_parameters()}
-    assert {shapes[name] for name in decayed} <= {2, 4}
-    tables = ("pos_embed", "cls_token", "reg_token", "embedding", "positions")
-    assert all(shapes[name] == 1 or name.endswith(tables) for name in kept)
-    if encoder == "test_vit":
-        assert any(name.endswith("pos_embed") for name in kept)
 
 
 @pytest.fixture(scope="module")
