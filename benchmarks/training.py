@@ -8,8 +8,8 @@ Times the steps that `mtp train` makes (its loader, update and readings of losse
 batches that lie in memory and the making of batches alone. With all cores at work a step cannot be quicker than a bare
 update, with as many threads as suit it, plus the processor time of its data, shared by all: that bound over the time of
 a whole step is the ratio; 0.9 is the bar. Prints it for each number of loader processes and threads, with where the
-time of a step goes. With `--processes` times `mtp train` in one process with a thread for each core, and under `torchrun` in a process
-for each core with one thread: the ratio of their images per second should be 0.85.
+time of a step goes. With `--processes` times `mtp train` in one process with a thread for each core, and under
+`torchrun` in a process for each core with one thread: the ratio of their pictures per second should be 0.85.
 """
 
 from __future__ import annotations

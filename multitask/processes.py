@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -53,7 +53,7 @@ class Processes:
         if not self.several:
             yield
             return
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", **self._meeting())
         try:
             yield
         except RuntimeError as error:
@@ -62,6 +62,23 @@ class Processes:
             raise
         finally:
             dist.destroy_process_group()
+
+    def _meeting(self) -> dict[str, Any]:
+        """Where processes find each other.
+
+        On one machine `torchrun` keeps the store of addresses when it begins anew, and the old addresses in it
+        (https://github.com/pytorch/pytorch/issues/135712): each beginning has its own.
+        """
+        if self.local_world < self.world:
+            return {}
+        store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        own = dist.PrefixStore(f"restart-{self.restarts}", store)  # type: ignore[attr-defined]
+        return {"store": own, "rank": rank, "world_size": world}
+
+    def agree(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Every process takes what the first one has, as after going on from its checkpoint."""
+        for tensor in tensors if self.several else ():
+            dist.broadcast(tensor, 0)
 
     def table(self, numbers: Sequence[float]) -> torch.Tensor:
         """The `numbers` (n,) of every process: (world, n) float64."""

@@ -143,10 +143,8 @@ class TrainConfig(Section):
     save_every: Count = Field(500, description="steps between checkpoints")
     keep: Count = Field(2, description="checkpoints kept besides the best")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device is good at it")
-    compile: bool = Field(
-        False, description="compile the layers: takes minutes at first, dropout draws otherwise"
-    )
-    recompute: bool = Field(False, description="keep no activations inside layers: less memory, a third more time")
+    compile: bool = Field(False, description="compile the layers: takes minutes at first, dropout draws otherwise")
+    recompute: bool = Field(False, description="keep no activations inside layers: less memory, more time")
     parallel: Literal["ddp", "fsdp"] = Field("ddp", description="of several processes: each has the model, or a share")
     tensorboard: bool = Field(False, description="also write what TensorBoard shows (extra `track`)")
     best: str = Field("", description="metric that `best` follows, as task/metric; empty: first of the first task")

@@ -18,6 +18,7 @@ from .errors import UsageError
 from .evaluate import Scores
 from .machine import pick_device
 from .processes import Processes
+from .run_folder import steps
 from .training.display import Display, Silent
 from .training.initial import begin
 from .training.rate_finder import RateCurve, find_rate
@@ -45,11 +46,11 @@ def start(config: Config, out: Path | None, device: str, deterministic: bool, di
     processes = Processes.started()
     if processes.restarts and out is None:
         raise UsageError("torchrun has begun anew and does not know where: give --out, so that it can go on")
-    if processes.restarts and out and (out / "checkpoints").exists():
+    if processes.restarts and out and steps(out / "checkpoints"):
         return resumed(out, device, deterministic, display)
     with processes.connected(_device(device, processes)):
         run = processes.gather(out or _new_folder(f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(config.tasks)}"))[0]
-        if any(processes.gather((run / "checkpoints").exists())):
+        if any(processes.gather(bool(steps(run / "checkpoints")))):
             raise UsageError(f"{run} already holds a run: give another --out, or --resume to go on with it")
         _prepare(deterministic)
         trainer, dataset = _new_trainer(config, _device(device, processes), processes, display)

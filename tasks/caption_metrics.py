@@ -136,9 +136,9 @@ class _Cider:
         """Mean over n of the clipped cosine, times the length penalty: CIDEr-D (section 6 there) of one reference."""
         norms = [a * b for a, b in zip(self.norms(candidate), self.norms(reference), strict=True)]
         cosine = 0.0
-        for gram in candidate.keys() & reference.keys():
-            if norm := norms[len(gram) - 1]:
-                cosine += min(candidate[gram], reference[gram]) * reference[gram] * self.idf[gram] ** 2 / norm
+        for gram, count in candidate.items():  # not a set of both: its order, and so the sum, differs between processes
+            if reference[gram] and (norm := norms[len(gram) - 1]):
+                cosine += min(count, reference[gram]) * reference[gram] * self.idf[gram] ** 2 / norm
         return 10 * cosine / MAX_N * _penalty(_length(candidate) - _length(reference))
 
 

@@ -19,9 +19,11 @@ ROOT = Path(__file__).parents[1]
 CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
-    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "convert_weights"], 3),
+    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference"], 3),
+    **dict.fromkeys(["convert_weights"], 3),
     **dict.fromkeys(["data", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
-    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins", "processes", "run_folder", "sections"], 1),
+    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
+    **dict.fromkeys(["processes", "run_folder", "sections"], 1),
     **dict.fromkeys(["sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }

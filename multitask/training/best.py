@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..checkpoint import mark_best
+from ..evaluate import Scores
 from ..runs import METRICS, records
 
 
@@ -14,7 +16,7 @@ class Best:
     """The values of the metric that `best` follows, by step, as the log of the run has them."""
 
     def __init__(self, folder: Path, metric: str, keep: int) -> None:
-        self.metric, self.keep = metric, keep
+        self.folder, self.metric, self.keep = folder, metric, keep
         log = folder / METRICS
         found = records(log) if log.exists() else ()
         self.values = {r["step"]: self._value(r["scores"]) for r in found if isinstance(r.get("scores"), dict)}
@@ -26,7 +28,22 @@ class Best:
             mark_best(checkpoint, self.keep)
         self.values[step] = value
 
+    def scored(self, step: int) -> Scores:
+        """What the run has scored at this step, its last; empty where it has not."""
+        if step not in self.values:
+            return {}
+        try:
+            found = json.loads((self.folder / "scores.json").read_bytes())
+            return {task: {name: _number(value) for name, value in of.items()} for task, of in found.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
     def _value(self, scores: Mapping[str, float | None]) -> float:
         """What is no number is worse than any."""
         value = scores.get(self.metric)
         return value if isinstance(value, int | float) and not math.isnan(value) else -math.inf
+
+
+def _number(value: object) -> float:
+    """As it was before null stood for what is no number."""
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -78,7 +78,9 @@ class Run:
             if self._is_cut_off():
                 self._evaluate()
             self._steps()
-            self._evaluate()
+            self.scores = self.processes.gather(self.best.scored(self.progress.step))[0]
+            if not self.scores:
+                self._evaluate()
         for line in self.data_report.closing():
             self.display.note(line)
         return self.scores

@@ -210,6 +210,7 @@ class Trainer:
         if self.processes.several and self.config.train.parallel == "fsdp":
             model = empty_model(self.config, self.vocab).to(self.device)
             load_into(model, whole(self.best_model.state_dict()), "the shares of the processes")
+        self.processes.agree(model.buffers())  # of batch norms, which each process has from its own pictures
         return Predictor(model, self.vocab, self.tasks, self.config.model.image_size, self.device, self.config.seed)
 
 

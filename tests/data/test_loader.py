@@ -10,6 +10,7 @@ from itertools import chain, islice
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from multitask.config import Config, load_config
 from multitask.data import loader as engine
@@ -99,7 +100,9 @@ def test_one_task_by_lot_is_the_same_one_in_all_processes(steps):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, workers):
+def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, workers, monkeypatch):
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)  # as at the first loader of a program
+
     def state() -> list[object]:
         own = [torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()]
         return [*own, *map(signal.getsignal, (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM))]
@@ -142,12 +145,13 @@ def test_the_error_of_a_loader_process_is_one_line(steps, toys, workers):
         list(steps(with_workers(config(), workers), toys.Dataset(30, damaged=range(30))))
 
 
-def test_a_fault_of_another_kind_keeps_its_traceback(steps, toys):
+@pytest.mark.parametrize("kind", [RuntimeError, FileNotFoundError])
+def test_a_fault_of_another_kind_keeps_its_traceback(steps, toys, kind):
     class Faulty(toys.Dataset):
         def __getitem__(self, i):
-            raise RuntimeError("a bug")
+            raise kind("a bug")
 
-    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*a bug"):
+    with pytest.raises(kind, match=r"(?s)Traceback.*a bug"):
         list(steps(with_workers(config(), 1), Faulty(3)))
 
 

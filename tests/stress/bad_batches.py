@@ -59,9 +59,9 @@ def scattered(folder: Path, count: int, steps: int = STEPS, seed: int = 0) -> It
         yield f"{folder}: ended at step {completed(folder / 'run')}"
 
 
-def in_a_row(folder: Path, first: int = 20, steps: int = STEPS) -> Iterator[str]:
-    """What is wrong with a run of which ten steps in a row are bad."""
-    bad = range(first, first + ROW)
+def in_a_row(folder: Path, first: int = 20, before: Sequence[int] = (), steps: int = STEPS) -> Iterator[str]:
+    """What is wrong with a run of which ten steps in a row are bad, and single ones `before`."""
+    bad = [*before, *range(first, first + ROW)]
     with bad_run(folder, bad, recipe(steps)) as running:
         code, said = running.wait(), [line for line in running.lines if line.startswith("error: ")]
     if code != 1 or len(said) != 1 or "in a row" not in said[0]:

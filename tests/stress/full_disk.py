@@ -53,11 +53,11 @@ def _free(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def fill_and_go_on(disk: Path, reference: Reference, rng: random.Random) -> Iterator[str]:
+def fill_and_go_on(disk: Path, reference: Reference, steps: int, rng: random.Random) -> Iterator[str]:
     """What is wrong with how one run on `disk` meets its end and goes on; its words are kept beside the disk."""
     chain = Chain(disk.with_name("words"), reference, run=disk / "run")
     with chain.go_on() as running:
-        wanted = rng.randrange(3, 45, 3)
+        wanted = rng.randrange(3, steps * 3 // 4, 3)
         running.until(lambda: newest(chain.run) >= wanted)
         time.sleep(rng.uniform(0, 0.1))
         ballast = keep_full(disk, rng.choice([0, rng.randrange(CHECKPOINT)]), running)
@@ -74,12 +74,12 @@ def fill_and_go_on(disk: Path, reference: Reference, rng: random.Random) -> Iter
     yield from chain.finish(more_lines=True)
 
 
-def fill_disks(disk: Path, reference: Reference, times: int, seed: int = 0) -> list[str]:
+def fill_disks(disk: Path, reference: Reference, steps: int, times: int, seed: int = 0) -> list[str]:
     """In a process that may mount: every time on an empty disk."""
     faults: list[str] = []
     for number in range(times):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(disk)], check=True)
-        found = fill_and_go_on(disk, reference, random.Random(f"{seed} {number}"))
+        found = fill_and_go_on(disk, reference, steps, random.Random(f"{seed} {number}"))
         faults += [f"{number}: {fault}" for fault in found]
         subprocess.run(["umount", str(disk)], check=True)
     return faults
@@ -95,16 +95,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--reference", type=Path, help="undisturbed run of so many steps, if there is one")
     parser.add_argument("--private", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if not chosen.private:
-        done = in_private("--times", str(chosen.times), "--steps", str(chosen.steps))
+        done = in_private(*sys.argv[1:])
         print(done.stdout, end="")
         sys.exit(done.returncode)
     with tempfile.TemporaryDirectory() as name:
-        reference = undisturbed(Path(name) / "reference", recipe(chosen.steps))
+        words, run = recipe(chosen.steps), chosen.reference
+        reference = Reference(run, words, 1, 0, 0) if run else undisturbed(Path(name) / "reference", words)
         (disk := Path(name) / "disk").mkdir()
-        faults = fill_disks(disk, reference, chosen.times)
+        faults = fill_disks(disk, reference, chosen.steps, chosen.times)
     tell("full disks", [{"times": chosen.times}], faults)
 
 

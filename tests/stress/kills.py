@@ -44,47 +44,46 @@ def kill_again_and_again(chain: Chain, kills: int, rng: random.Random, tally: Ta
     for number in range(kills):
         saved = completed(chain.run)
         with chain.go_on() as running:
-            seen = wait_inside_save(running, chain.run, rng) if number % 2 else wait(running, chain, rng)
+            seen, victims = wait_inside_save(running, chain, rng) if number % 2 else wait(running, chain, rng)
             if chain.ended_by_itself(running):
                 break
-            tally.of_one_worker += kill(running, chain.reference.processes, rng)
+            running.send(signal.SIGKILL, victims)
+            running.wait()
             left = running.until_gone(LEFT)
         tally.kills += 1
         tally.inside_saves += is_saving(chain.run)
+        tally.of_one_worker += running.process.pid not in victims
         tally.faults += [f"{chain.run}: processes {left} are left of a killed run"] * bool(left)
         tally.faults += [*unsound(chain.run), *unloadable(chain.run, max(seen, saved))]
     tally.faults += chain.finish()
     tally.runs += 1
 
 
-def wait(running: Running, chain: Chain, rng: random.Random) -> int:
-    """Until a random moment, at times before the first step; the last finished save just before."""
+def wait(running: Running, chain: Chain, rng: random.Random) -> tuple[int, list[int]]:
+    """Until a random moment, at times before the first step; the last finished save just before, and whom to kill."""
     start, stepping = chain.reference.start, chain.reference.total - chain.reference.start
     seconds = start * rng.uniform(0.1, 1.1) + stepping * rng.uniform(0, 2 / PER_RUN)
-    seen = completed(chain.run)
     while time.monotonic() - running.begun < seconds and not running.ended:
-        seen = completed(chain.run)
         time.sleep(TICK)
-    return seen
+    return completed(chain.run), chosen(running, chain, rng)
 
 
-def wait_inside_save(running: Running, run: Path, rng: random.Random) -> int:
-    """Until a random moment inside one of the next saves; the last finished save before that."""
+def wait_inside_save(running: Running, chain: Chain, rng: random.Random) -> tuple[int, list[int]]:
+    """Until a random moment inside one of the next saves; the last finished one before, and whom to kill."""
     for _ in range(rng.randint(2, 4)):  # the first may be what an earlier kill left
-        running.until(lambda: not is_saving(run))
-        seen = completed(run)
-        running.until(lambda: is_saving(run))
-    time.sleep(rng.uniform(0, SAVE))
-    return seen
+        running.until(lambda: not is_saving(chain.run))
+        seen, victims = completed(chain.run), chosen(running, chain, rng)
+        running.until(lambda: is_saving(chain.run))
+    time.sleep(rng.choice([0, rng.uniform(0, SAVE)]))
+    return seen, victims
 
 
-def kill(running: Running, processes: int, rng: random.Random) -> bool:
-    """All processes of a run, or at times but one of several, which must take the others along; whether it was one."""
-    workers = running.workers() if processes > 1 and rng.random() < 0.4 else []
-    everyone = running.everyone() if processes > 1 else [running.process.pid]
-    running.send(signal.SIGKILL, [rng.choice(workers)] if workers else everyone)
-    running.wait()
-    return bool(workers)
+def chosen(running: Running, chain: Chain, rng: random.Random) -> list[int]:
+    """All processes of a run, or at times but one of several, which must take the others along."""
+    if chain.reference.processes == 1:
+        return [running.process.pid]
+    workers = running.workers() if rng.random() < 0.4 else []
+    return [rng.choice(workers)] if workers else running.everyone()
 
 
 def kill_runs(folder: Path, reference: Reference, kills: int, workers: int, seed: int = 0) -> Tally:
@@ -105,17 +104,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    combinations = list(product(chosen.processes, chosen.workers))
-    each = -(-chosen.kills // len(combinations))
+    arguments = parser.parse_args()
+    combinations = list(product(arguments.processes, arguments.workers))
+    each = -(-arguments.kills // len(combinations))
     rows, faults, references = [], [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for processes in chosen.processes:
-            references[processes] = undisturbed(folder / f"reference-{processes}", recipe(chosen.steps), processes)
+        for processes in arguments.processes:
+            references[processes] = undisturbed(folder / f"reference-{processes}", recipe(arguments.steps), processes)
         for processes, workers in combinations:
             place = folder / f"{processes}-{workers}"
-            tally = kill_runs(place, references[processes], each, workers, chosen.seed)
+            tally = kill_runs(place, references[processes], each, workers, arguments.seed)
             figures = {name: value for name, value in vars(tally).items() if name != "faults"}
             rows.append({"processes": processes, "workers": workers, **figures, "faults": len(tally.faults)})
             faults += tally.faults

@@ -133,9 +133,28 @@ def test_a_number_that_is_none_does_not_dethrone_the_best(tmp_path, monkeypatch)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path):
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "step-00000001").mkdir(parents=True)
     with pytest.raises(MtpError, match="already holds a run: give another --out, or --resume"):
         train.start(recipe(), tmp_path / "run", "cpu", False, Quiet())
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_can_be_begun_anew(tmp_path):
+    (tmp_path / "run" / "checkpoints" / ".mtp-0123456789abcdef.tmp").mkdir(parents=True)
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 10, "loss": {}}\n{"ste')
+    run, _ = train.start(recipe(steps=1), tmp_path / "run", "cpu", False, Quiet())
+    assert [record["step"] for record in records(run)] == [1, 1]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best", "latest", "step-00000001"]
+
+
+def test_a_run_that_is_through_is_not_scored_again(tmp_path, monkeypatch):
+    run, scores = train.start(recipe(), tmp_path / "run", "cpu", False, Quiet())
+    log = records(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "evaluate", Mock(side_effect=AssertionError))
+        _, again = train.resumed(run, "cpu", False, Quiet())
+    assert json.dumps(again) == json.dumps(scores) and records(run) == log
+    (run / "scores.json").write_text("{")
+    assert json.dumps(train.resumed(run, "cpu", False, Quiet())[1]) == json.dumps(scores)
 
 
 # ------------------------------------------------------------------------------------------------------ what goes wrong
