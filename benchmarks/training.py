@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as `mtp train` does, before torch is loaded
+
 import numpy as np
 import torch
 from loader import photograph

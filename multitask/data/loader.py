@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ class StepLoader:
             sampler=places,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=_settle_in,
             generator=torch.Generator(),  # its own: a loader begun anew on resuming must not move the others
         )
 
@@ -114,10 +115,15 @@ def _check_shares(batch_size: int, world: int, accumulate: int, repeats: int) ->
         )
 
 
-def _leave_signals_to_the_parent(_: int) -> None:
-    """A signal often goes to all processes of a run, and it is for the run to end its loader processes."""
+def _settle_in(_: int) -> None:
+    """A signal often goes to all processes of a run, and it is for the run to end its loader processes.
+
+    They yield to the arithmetic, and make batches in its pauses.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _spared)
+    if hasattr(os, "nice"):
+        os.nice(10)
 
 
 def _spared(*_: object) -> None:

@@ -8,8 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..checkpoint import mark_best
-from ..evaluate import Scores
+from ..data.dataset import Dataset
+from ..data.scored import scored
+from ..errors import UsageError, nearest
+from ..evaluate import Scores, flat
 from ..runs import METRICS, records
+
+
+def followed(wanted: str, validation: Dataset, tasks: Mapping[str, Task]) -> str:
+    """The metric that `best` follows, as "task/metric": the `wanted` one, or the first.
+
+    Raises UsageError, before hours of work, where no task has it.
+    """
+    empty = {
+        share.labels[name]: metric.compute()
+        for share in scored(validation, tasks)
+        for name, metric in share.metrics().items()
+    }
+    known = flat(empty)
+    if wanted and wanted not in known:
+        raise UsageError(f"train.best: there is no metric '{wanted}'{nearest(wanted, known)}")
+    return wanted or next(iter(known))
 
 
 class Best:

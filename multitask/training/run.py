@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from ..data.dataset import Dataset
 from ..data.loader import step_loader
 from ..data.mixture import Batch
 from ..data.report import DataReport
-from ..data.scored import scored
-from ..errors import DataError, MtpError, Stopped, UsageError, nearest
+from ..errors import DataError, MtpError, Stopped
 from ..evaluate import Scores, as_json, evaluate, flat, lacks_required
 from ..example import Example
 from ..files import space_advice, write_atomic
 from ..inference import Answers
+from ..machine import give_back_memory
 from ..runs import BAD_STEPS as BAD_STEPS_FILE
-from .best import Best
+from .best import Best, followed
 from .display import Display
 from .journal import Journal
 from .memory import memory_advice
@@ -54,19 +54,7 @@ class Run:
         self.saved = saved  # the checkpoint of this very step
         self.unread: list[str] = []  # images that could not be read since the last report
         self.journal: Journal | None = None
-        self._check_best()
-
-    def _check_best(self) -> None:
-        """Before hours of work: the metric that `best` follows must be one that some task has."""
-        empty = {
-            share.labels[name]: metric.compute()
-            for share in scored(self.validation, self.trainer.tasks)
-            for name, metric in share.metrics().items()
-        }
-        known = flat(empty)
-        self.metric = self.config.train.best or next(iter(known))
-        if self.metric not in known:
-            raise UsageError(f"train.best: there is no metric '{self.metric}'{nearest(self.metric, known)}")
+        self.metric = followed(self.config.train.best, self.validation, self.trainer.tasks)
 
     def train(self) -> Scores:
         """All remaining steps, with evaluations and checkpoints on the way; the last scores.
@@ -123,26 +111,30 @@ class Run:
         return self.processes.gather(due and step not in self.best.values)[0]
 
     def _steps(self) -> None:
-        train, self.meter = self.config.train, Meter()
-        for parts in self._loader():
-            self._step(parts)
-            step = self.progress.step
-            stopping = self._is_stopping()
-            saving, last = step % train.save_every == 0, step == train.steps
-            regular = step % REPORT_EVERY == 0 or saving or last
-            if regular or stopping:
-                self._report(regular)
-            if stopping or (saving and not last):
-                self._save()
-            if stopping:
-                raise self._stopped()
-            if train.eval_every and step % train.eval_every == 0 and not last:
-                self._evaluate()
+        self.meter = Meter()
+        with closing(self._batches()) as batches:
+            for parts in batches:
+                self._step(parts)
+                self._look_after(self.progress.step)
 
-    def _loader(self) -> Iterable[Parts]:
+    def _batches(self) -> Generator[Parts, None, None]:
         p = self.processes
-        tasks, vocab = self.trainer.tasks.values(), self.trainer.vocab
-        return step_loader(self.config, tasks, vocab, self.dataset, self.progress.step, p.rank, p.world, p.local_world)
+        tasks, vocab, first = self.trainer.tasks.values(), self.trainer.vocab, self.progress.step
+        yield from step_loader(self.config, tasks, vocab, self.dataset, first, p.rank, p.world, p.local_world)
+
+    def _look_after(self, step: int) -> None:
+        """What is due after a step."""
+        train, stopping = self.config.train, self._is_stopping()
+        saving, last = step % train.save_every == 0, step == train.steps
+        regular = step % REPORT_EVERY == 0 or saving or last
+        if regular or stopping:
+            self._report(regular)
+        if stopping or (saving and not last):
+            self._save()
+        if stopping:
+            raise self._stopped()
+        if train.eval_every and step % train.eval_every == 0 and not last:
+            self._evaluate()
 
     def _step(self, parts: Parts) -> None:
         self.saved = None
@@ -195,6 +187,7 @@ class Run:
             rates = {"lr": self.trainer.rate, "gradient_norm": float(self.trainer.norm)}
             self.journal.steps({"step": self.progress.step, "loss": shown, **speed, **rates})
         self._name_unreadable()
+        give_back_memory()
         self.meter = Meter()
 
     def _name_unreadable(self) -> None:

@@ -29,6 +29,15 @@ def config(**train) -> Config:
     return load_config("quickstart", [*fixed, *(f"train.{key}={value}" for key, value in settings.items())], ["det"])
 
 
+@pytest.fixture(autouse=True)
+def as_at_the_first_loader_of_a_program(monkeypatch):
+    """Without the handler that torch sets once, perhaps in another test."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.fixture(scope="module")
 def steps(toys):
     """All steps of a process."""
@@ -100,9 +109,7 @@ def test_one_task_by_lot_is_the_same_one_in_all_processes(steps):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, workers, monkeypatch):
-    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)  # as at the first loader of a program
-
+def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, workers):
     def state() -> list[object]:
         own = [torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()]
         return [*own, *map(signal.getsignal, (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM))]
