@@ -13,6 +13,7 @@ from ..data.scored import scored
 from ..errors import UsageError, nearest
 from ..evaluate import Scores, flat
 from ..runs import METRICS, records
+from ..task import Task
 
 
 def followed(wanted: str, validation: Dataset, tasks: Mapping[str, Task]) -> str:
