@@ -12,7 +12,7 @@ from ..data.dataset import Dataset
 from ..data.scored import scored
 from ..errors import UsageError, nearest
 from ..evaluate import Scores, flat
-from ..runs import METRICS, records
+from ..runs import METRICS, evaluations
 from ..task import Task
 
 
@@ -37,9 +37,7 @@ class Best:
 
     def __init__(self, folder: Path, metric: str, keep: int) -> None:
         self.folder, self.metric, self.keep = folder, metric, keep
-        log = folder / METRICS
-        found = records(log) if log.exists() else ()
-        self.values = {r["step"]: self._value(r["scores"]) for r in found if isinstance(r.get("scores"), dict)}
+        self.values = {step: self._value(scores) for step, scores in evaluations(folder / METRICS).items()}
 
     def judge(self, step: int, scores: Mapping[str, float], checkpoint: Path) -> None:
         """Turn `best` to the checkpoint of this step where nothing before was better."""
