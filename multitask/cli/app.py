@@ -51,6 +51,7 @@ def main() -> None:
     """Run `mtp`; the process ends with the exit code of what happened."""
     debug = "--debug" in sys.argv[1:]
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background commands begin with it ignored
     try:
         sys.exit(app(standalone_mode=False))
     except Stopped as stop:
