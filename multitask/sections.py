@@ -148,3 +148,12 @@ class TrainConfig(Section):
     parallel: Literal["ddp", "fsdp"] = Field("ddp", description="of several processes: each has the model, or a share")
     tensorboard: bool = Field(False, description="also write what TensorBoard shows (extra `track`)")
     best: str = Field("", description="metric that `best` follows, as task/metric; empty: first of the first task")
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        first, last = self.unfreeze_encoder, self.freeze_encoder
+        if last and last <= first:
+            raise ValueError(
+                f"freeze_encoder {last} is not after unfreeze_encoder {first}: it would never learn; 0 says so"
+            )
+        return self

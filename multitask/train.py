@@ -16,6 +16,7 @@ from .data.dataset import Dataset
 from .data.loader import step_loader
 from .errors import UsageError
 from .evaluate import Scores
+from .files import MANIFEST
 from .machine import pick_device
 from .processes import Processes
 from .run_folder import steps
@@ -104,6 +105,10 @@ def resumed(
     processes = Processes.started()
     with processes.connected(_device(device, processes)):
         run = processes.gather(out or find_run())[0]
+        if (run / MANIFEST).exists():
+            raise UsageError(
+                f"{run} is a checkpoint: name its run, --out {run.parent.parent}, or begin from it: --init"
+            )
         saved = load_training(run)
         if saved.notice and processes.first:
             display.note(saved.notice)

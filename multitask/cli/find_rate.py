@@ -19,11 +19,12 @@ def show_rates(curve: RateCurve, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "find_lr.csv", curve.table().encode())
+    errors.print(f"wrote {folder / 'find_lr.csv'}", soft_wrap=True, markup=False)
     try:
         write_atomic(folder / "find_lr.png", rate_page(curve.rates, curve.losses, curve.suggested))
+        errors.print(f"wrote {folder / 'find_lr.png'}", soft_wrap=True, markup=False)
     except UsageError as error:
         say(f"find_lr.csv without find_lr.png: {error}")
-    errors.print(f"wrote {folder / 'find_lr.csv'}", soft_wrap=True, markup=False)
     if curve.suggested:
         output.print(f"train.lr={curve.suggested:.2g}")
     else:

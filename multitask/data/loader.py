@@ -109,9 +109,11 @@ def _check_shares(batch_size: int, world: int, accumulate: int, repeats: int) ->
     if batch_size % unit:
         below = batch_size // unit * unit
         fitting = " or ".join(str(size) for size in (below, below + unit) if size)
+        parts = [str(n) for n in range(1, batch_size + 1) if batch_size % (world * n * repeats) == 0][:6]
+        other = f", or train.accumulate of {', '.join(parts)}" if parts else ""
         raise UsageError(
             f"train.batch_size {batch_size} is not a multiple of {world} processes x train.accumulate {accumulate} x "
-            f"train.repeats {repeats}: take {fitting}"
+            f"train.repeats {repeats}: take a batch of {fitting}{other}"
         )
 
 

@@ -127,9 +127,10 @@ def test_loading_moves_no_random_numbers_and_no_handlers_of_the_run(steps, worke
             10,
             2,
             {"accumulate": 2},
-            "10 is not a multiple of 2 processes x train.accumulate 2 x train.repeats 1: take 8 or 12",
+            "10 is not a multiple of 2 processes x train.accumulate 2 x train.repeats 1: "
+            "take a batch of 8 or 12, or train.accumulate of 1, 5",
         ),
-        (2, 1, {"repeats": 4}, "2 .* 1 processes x train.accumulate 1 x train.repeats 4: take 4"),
+        (2, 1, {"repeats": 4}, "2 .* 1 processes x train.accumulate 1 x train.repeats 4: take a batch of 4"),
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_refused_with_sizes_that_can(steps, size, world, more, advice):

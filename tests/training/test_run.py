@@ -296,6 +296,26 @@ def test_a_second_signal_ends_at_once(monkeypatch):
     assert caught.value.exit_code == 130
 
 
+def test_a_checkpoint_is_not_taken_for_a_run(tmp_path):
+    run, _ = train.start(recipe(), tmp_path / "run", "cpu", False, Quiet())
+    saved = run / "checkpoints" / "step-00000003"
+    before = sorted(saved.iterdir())
+    with pytest.raises(
+        UsageError, match=r"step-00000003 is a checkpoint: name its run, --out \S+/run, or begin from it"
+    ):
+        train.resumed(saved, "cpu", False, Quiet())
+    assert sorted(saved.iterdir()) == before
+
+
+@pytest.mark.parametrize(("unfreeze", "freeze", "sound"), [(0, 0, True), (5, 9, True), (5, 5, False), (15, 10, False)])
+def test_an_encoder_that_would_never_learn_is_refused(unfreeze, freeze, sound):
+    if sound:
+        assert TrainConfig(unfreeze_encoder=unfreeze, freeze_encoder=freeze)
+    else:
+        with pytest.raises(ValueError, match=f"freeze_encoder {freeze} is not after unfreeze_encoder {unfreeze}"):
+            TrainConfig(unfreeze_encoder=unfreeze, freeze_encoder=freeze)
+
+
 def test_only_what_changes_no_result_may_change_on_going_on(tmp_path):
     sure = TINY.model_copy(update={"transformer": TINY.transformer.model_copy(update=SURE)})
     config = recipe().model_copy(
