@@ -63,7 +63,7 @@ def summary(run: Path) -> Summary:
         if config:
             found.tasks, found.steps, found.metric = tuple(config.tasks), config.train.steps, config.train.best
             found.finished = min(saved, max(history, default=0)) >= config.train.steps
-        found.step = found.step or saved
+        found.step = max(found.step, saved)
         _judge(found, history)
     except (MtpError, OSError) as error:
         found.fault = str(error)
