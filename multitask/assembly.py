@@ -22,6 +22,7 @@ from .errors import DataError, UsageError
 from .hub import saved_config
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
+from .model.linears import Precision
 from .model.state import load_into
 from .sections import DataConfig, SourceConfig
 from .sequence.text import TextCodec
@@ -43,10 +44,9 @@ class Run:
     model: EncoderDecoder
     notice: str = ""  # what had to be passed over to load it
 
-    def predictor(self, device: torch.device) -> Predictor:
-        return Predictor(
-            self.model.to(device).eval(), self.vocab, self.tasks, self.config.model.image_size, device, self.config.seed
-        )
+    def predictor(self, device: torch.device, precision: Precision = "fp32") -> Predictor:
+        model, side = self.model.to(device).eval(), self.config.model.image_size
+        return Predictor(model, self.vocab, self.tasks, side, device, self.config.seed, precision)
 
 
 def make_tasks(config: Config) -> dict[str, Task]:

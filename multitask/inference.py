@@ -17,6 +17,8 @@ from .example import Example, Prediction
 from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
 from .model.generation import Request, generate
+from .model.linears import Precision
+from .model.stepping import Stepper
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Query, Task
 
@@ -45,9 +47,10 @@ class Question:
 
 
 class Predictor:
-    """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, for tests and benchmarks.
+    """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, `stepper.counts` what was
+    decoded, for tests and benchmarks.
 
-    `floor`: answers with a lower score are not asked about by other tasks.
+    `floor`: answers with a lower score are not asked about by other tasks. `precision`: of the decoder's weights.
     """
 
     def __init__(
@@ -58,11 +61,25 @@ class Predictor:
         side: int,
         device: torch.device,
         seed: int = 0,
+        precision: Precision = "fp32",
     ) -> None:
         self.model, self.vocab, self.tasks = model, vocab, dict(tasks)
         self.side, self.device, self.seed = side, device, seed
         self.floor = 0.0
+        self.precision: Precision = precision
+        self._prepared: tuple[list[tuple[int, int]], Stepper] | None = None
         self.encoder_passes = self.encoded_views = 0
+
+    @property
+    def stepper(self) -> Stepper:
+        """The decoder, prepared for decoding: anew where its weights have changed since.
+
+        Raises UsageError where the precision is not to be had on this device.
+        """
+        now = [(p.data_ptr(), p._version) for p in self.model.decoder.parameters()]
+        if self._prepared is None or self._prepared[0] != now:
+            self._prepared = now, Stepper(self.model.decoder, self.precision)
+        return self._prepared[1]
 
     @torch.inference_mode()
     def predict(
@@ -188,7 +205,7 @@ class Predictor:
         while state.memory and (some := list(islice(requests, MOST_ROWS))):
             views, rows = np.unique([request.image for request in some], return_inverse=True)
             seen = [replace(request, image=int(row)) for request, row in zip(some, rows, strict=True)]
-            yield from generate(self.model, state.memory.take(views.tolist()), seen, self.vocab.eos)
+            yield from generate(self.stepper, state.memory.take(views.tolist()), seen, self.vocab.eos)
 
     def _requests(self, question: Question, examples: Sequence[Example], state: Pass) -> list[Request]:
         task, query, view = question.task, question.query, question.view

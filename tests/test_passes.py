@@ -18,6 +18,7 @@ from multitask.errors import UsageError
 from multitask.example import Example
 from multitask.inference import Answers, Predictor
 from multitask.model.encoder_decoder import EncoderDecoder
+from multitask.model.stepping import Stepper
 from multitask.task import Annotations, Decoded, Decoding, Query, Task, Vocabulary
 from multitask.tasks.captioning import Captioning, CaptioningOptions
 from multitask.tasks.detection import Detection, DetectionOptions
@@ -113,7 +114,7 @@ def model() -> EncoderDecoder:
 
 @pytest.fixture
 def cost(model: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> Cost:
-    cost, encode, step, generate = Cost(), model.encode, model.decoder.step, inference.generate
+    cost, encode, step, generate = Cost(), model.encode, Stepper.step, inference.generate
 
     def counted_encode(images: torch.Tensor, *rest: Any) -> Any:
         cost.encoded.append(len(images))
@@ -123,13 +124,13 @@ def cost(model: EncoderDecoder, monkeypatch: pytest.MonkeyPatch) -> Cost:
         cost.steps[-1] += 1
         return step(*rest)
 
-    def counted_generate(model: Any, memory: Any, requests: Sequence[Any], eos: int) -> Any:
+    def counted_generate(stepper: Any, memory: Any, requests: Sequence[Any], eos: int) -> Any:
         cost.rows.append(len(requests))
         cost.steps.append(0)
-        return generate(model, memory, requests, eos)
+        return generate(stepper, memory, requests, eos)
 
     monkeypatch.setattr(model, "encode", counted_encode)
-    monkeypatch.setattr(model.decoder, "step", counted_step)
+    monkeypatch.setattr(Stepper, "step", counted_step)
     monkeypatch.setattr(inference, "generate", counted_generate)
     return cost
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multitask.model.generation import Request, generate
+from multitask.model.stepping import Stepper
 from multitask.sequence.grammar import END, Grammar, State
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding
@@ -109,6 +110,6 @@ def test_the_engine_reads_grammars_alike(temperature: float):
     memory = model.encode(torch.rand(1, 3, SIDE, SIDE))
     prompt, decoding = np.array([VOCAB.pad]), Decoding(temperature=temperature)
     requests = [Request(prompt, SPANS, decoding, 0, sample) for sample in range(40)]
-    answers = [answer.tokens.tolist() for answer in generate(model, memory, requests, VOCAB.eos)]
+    answers = [answer.tokens.tolist() for answer in generate(Stepper(model.decoder), memory, requests, VOCAB.eos)]
     assert [refusal(SPANS, answer, VOCAB) for answer in answers] == [""] * 40
     assert (len(set(map(tuple, answers))) > 1) == (temperature > 0)

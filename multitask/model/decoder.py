@@ -1,10 +1,9 @@
-"""The sequence decoder: teacher-forced over whole sequences, or step by step with a cache."""
+"""The sequence decoder, over whole sequences; `stepping` takes one position after the other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UsageError
-from .transformer import CrossAttention, FeedForward, Layer, RowGroups, SelfAttention, fourier_codes, layer_norm
+from .row_groups import RowGroups
+from .transformer import CrossAttention, FeedForward, Layer, SelfAttention, fourier_codes, layer_norm
 
 INIT_STD = 0.02
 ORDERED_STD = 0.1  # of embeddings that begin in order: large enough for the order to outlive the first updates
@@ -36,31 +36,6 @@ class Memory(NamedTuple):
         return Memory(self.tokens[images], None if self.valid is None else self.valid[images])
 
 
-@dataclass
-class Cache:
-    """What decoding remembers between steps."""
-
-    past: Tensor
-    """Self-attention keys and values (layers, 2, R, heads, length, D / heads); the first `filled` positions count."""
-    images: list[Tensor]
-    """A layer's cross-attention keys and values (2, B, heads, N, D / heads), once an image."""
-    mask: Tensor | None
-    """(B, 1, 1, N) bool, True where there is picture."""
-    rows: Tensor
-    """(R,) int64: the image of each row."""
-    groups: RowGroups | None
-    filled: int = 0
-
-    def keep(self, index: Tensor) -> None:
-        """Go on with the rows `index` only, int64 positions or a bool mask (R,), and with the images they look at."""
-        self.past = self.past[:, :, index]
-        used, self.rows = torch.unique(self.rows[index], return_inverse=True)
-        if len(used) < self.images[0].shape[1]:
-            self.images = [keys_values[:, used] for keys_values in self.images]
-            self.mask = None if self.mask is None else self.mask[used]
-        self.groups = RowGroups.of(self.rows, len(used))
-
-
 class DecoderLayer(Layer):
     """Self-attention, cross-attention, feed-forward: (R, T, dim) to (R, T, dim)."""
 
@@ -74,18 +49,9 @@ class DecoderLayer(Layer):
         """What the layer looks at of image tokens (B, N, dim): keys and values (2, B, heads, N, dim / heads)."""
         return self.cross_attention.keys_values(tokens)
 
-    def compute(
-        self,
-        x: Tensor,
-        image: Tensor,
-        image_mask: Tensor | None,
-        groups: RowGroups | None,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        past: Tensor | None = None,
-    ) -> Tensor:
+    def compute(self, x: Tensor, image: Tensor, image_mask: Tensor | None, groups: RowGroups | None) -> Tensor:
         """`image` is what `keys_values` gave; the rest is told by the sublayers."""
-        x = self.self_attention(x, mask, causal, past)
+        x = self.self_attention(x, causal=True)
         x = self.cross_attention(x, image, image_mask, groups)
         output: Tensor = self.feed_forward(x)
         return output
@@ -128,11 +94,17 @@ class Decoder(nn.Module):
     def forward(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
         """Hidden states (R, L, dim) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""
         groups = None if rows is None else RowGroups.of(rows, len(memory.tokens))
-        x = self._embed(inputs, 0)
+        x = self.embed(inputs, 0)
         for layer in self.layers:
-            x = layer(x, layer.keys_values(memory.tokens), memory.mask, groups, causal=True)
+            x = layer(x, layer.keys_values(memory.tokens), memory.mask, groups)
         hidden: Tensor = self.norm(x)
         return hidden
+
+    def embed(self, tokens: Tensor, begin: int) -> Tensor:
+        """Embeddings (R, T, dim) of `tokens` (R, T) int64 at the positions from `begin`."""
+        end = begin + tokens.shape[1]
+        self.check_length(end)
+        return F.embedding(tokens, self.embedding) + self.positions[begin:end]
 
     def logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
         """Scores (..., V) of hidden states (..., dim), or (..., K) of the tokens `ids` (K,) int64 alone."""
@@ -140,38 +112,8 @@ class Decoder(nn.Module):
             return F.linear(hidden, self.embedding, self.output_bias)
         return F.linear(hidden, self.embedding[ids], self.output_bias[ids])
 
-    def start(self, memory: Memory, rows: Tensor | None = None, length: int | None = None) -> Cache:
-        """An empty cache for sequences of up to `length` positions (None: as many as the decoder knows)."""
-        length = length or len(self.positions)
-        self._check_length(length)
-        images = [layer.keys_values(memory.tokens).contiguous() for layer in self.layers]
-        _, count, heads, _, channels = images[0].shape
-        if rows is None:
-            rows = torch.arange(count, device=memory.tokens.device)
-        past = images[0].new_empty(len(images), 2, len(rows), heads, length, channels)
-        return Cache(past, images, memory.mask, rows, RowGroups.of(rows, count))
-
-    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """Append `tokens` (R, T) int64 to the sequences of the cache; hidden states (R, T, dim) of those positions."""
-        begin, new = cache.filled, tokens.shape[1]
-        cache.filled = begin + new
-        x = self._embed(tokens, begin)
-        causal = begin == 0 and new > 1
-        mask = None
-        if begin > 0 and new > 1:
-            mask = torch.ones(new, cache.filled, dtype=torch.bool, device=x.device).tril(begin)
-        past = cache.past[..., : cache.filled, :]
-        for index, layer in enumerate(self.layers):
-            x = layer(x, cache.images[index], cache.mask, cache.groups, mask, causal, past[index])
-        hidden: Tensor = self.norm(x)
-        return hidden
-
-    def _embed(self, tokens: Tensor, begin: int) -> Tensor:
-        end = begin + tokens.shape[1]
-        self._check_length(end)
-        return F.embedding(tokens, self.embedding) + self.positions[begin:end]
-
-    def _check_length(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
+        """Raises UsageError when there are not so many positions."""
         if length > len(self.positions):
             known = len(self.positions)
             raise UsageError(f"a sequence of {length} positions needs model.decoder.max_length {length}, not {known}")

@@ -2,73 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..sequence.grammar import END, Grammar
+from ..sequence.grammar import END, Grammar, State
+from ..sequence.ids import Ids
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slice:
-    """The columns of the table that the present states can use: K token ids, ascending."""
+    """What P states say of the K tokens that they allow between them."""
 
-    ids: Tensor  # (K,) int64
-    allowed: Tensor  # (S, K) bool
-    read: Tensor  # (S, K) bool
-    stop: Tensor  # (S, K) bool
-    following: Tensor  # (S, K) int64, the next state
+    ids: Tensor  # (K,) int64, ascending
+    row: Tensor  # (S,) int64: the row of each of all states in the tables below
+    allowed: Tensor  # (P, K) bool
+    read: Tensor  # (P, K) bool
+    stop: Tensor  # (P, K) bool
+    following: Tensor  # (P, K) int64: the next state or END
+    onward: Tensor  # (P, K) int64: the same, with some state in place of END for rows whose draws no longer count
+    window: Tensor  # (P,) int64
+    not_below: Tensor  # (P,) int64
+    has_read: Tensor  # (P,) bool
+    threshold: Tensor  # (P,) float32
+    bounded: bool  # some state has `not_below`
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one state: then every column is allowed."""
+        return len(self.allowed) == 1
 
 
 class GrammarTable:
     """Distinct grammars laid one after the other: their states are numbered through."""
 
     def __init__(self, grammars: Sequence[Grammar], vocab_size: int, device: torch.device) -> None:
-        self.distinct = list(dict.fromkeys(grammars))
+        distinct = list(dict.fromkeys(grammars))
         self.vocab_size, self.device = vocab_size, device
-        offsets = np.cumsum([0, *(len(g.states) for g in self.distinct)])
-        self.offsets = {g: int(o) for g, o in zip(self.distinct, offsets, strict=False)}
-        states = [(g, s) for g in self.distinct for s in g.states]
-        self.window = self._column([s.window for _, s in states])
-        self.not_below = self._column([s.not_below for _, s in states])
-        self.has_read = self._column([s.read is not None for _, s in states])
-        self.run = self._column([g.stop.run if g.stop else 0 for g, _ in states])
-        self.threshold = self._column([g.stop.threshold if g.stop else 2.0 for g, _ in states])
-        self._states = states
-        self._slices: dict[tuple[int, ...], Slice] = {}
+        offsets = np.cumsum([0, *(len(g.states) for g in distinct)]).tolist()
+        self.offsets = dict(zip(distinct, offsets, strict=False))
+        self.states = [(g, s) for g in distinct for s in g.states]
+        self.successors = [{t + self.offsets[g] for _, t in s.arcs if t != END} for g, s in self.states]
+        self._slices: dict[frozenset[int], Slice] = {}
 
-    def _column(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, device=self.device)
+    def start(self, grammars: Sequence[Grammar]) -> list[int]:
+        """The first state of each row's grammar."""
+        return [self.offsets[grammar] for grammar in grammars]
 
-    @cached_property
-    def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        shape = (len(self._states), self.vocab_size)
-        allowed, read, stop = (np.zeros(shape, dtype=bool) for _ in range(3))
-        following = np.full(shape, END, dtype=np.int64)
-        for row, (grammar, state) in enumerate(self._states):
-            for ids, target in state.arcs:
-                mask = ids.mask(self.vocab_size)
-                allowed[row] |= mask
-                following[row, mask] = END if target == END else target + self.offsets[grammar]
-            read[row] = state.read.mask(self.vocab_size) if state.read else allowed[row]
-            if grammar.stop:
-                stop[row] = grammar.stop.ids.mask(self.vocab_size) & allowed[row]
-        return allowed, read & allowed, stop, following
+    def after(self, possible: Mapping[int, int], position: int) -> dict[int, int]:
+        """Where `possible` states can lead, each with the last position of a row in it; rows past theirs are gone."""
+        found: dict[int, int] = {}
+        for state, limit in possible.items():
+            for target in self.successors[state] if position < limit else ():
+                found[target] = max(found.get(target, 0), limit)
+        return found
 
-    def start(self, grammars: Sequence[Grammar]) -> Tensor:
-        """The first state (R,) int64 of each row's grammar."""
-        return torch.tensor([self.offsets[g] for g in grammars], device=self.device)
+    def slice(self, present: Collection[int]) -> Slice:
+        """The tables of the states `present`."""
+        key = frozenset(present)
+        if key not in self._slices:
+            self._slices[key] = self._sliced(sorted(key))
+        return self._slices[key]
 
-    def slice(self, states: Tensor) -> Slice:
-        """The columns that rows in these `states` (R,) can use."""
-        present = tuple(sorted(set(states.tolist())))
-        if present not in self._slices:
-            allowed, read, stop, following = self._tables
-            columns = np.flatnonzero(allowed[list(present)].any(axis=0))
-            tables = (torch.from_numpy(t[:, columns]).to(self.device) for t in (allowed, read, stop, following))
-            self._slices[present] = Slice(torch.from_numpy(columns).to(self.device), *tables)
-        return self._slices[present]
+    def _sliced(self, present: list[int]) -> Slice:
+        found = [self.states[number] for number in present]
+        allowed = [self._mask(state.allowed()) for _, state in found]
+        read = [self._mask(s.read) & own if s.read else own for (_, s), own in zip(found, allowed, strict=True)]
+        stop = [self._mask(g.stop.ids if g.stop else Ids()) & own for (g, _), own in zip(found, allowed, strict=True)]
+        following = np.stack([self._following(state, self.offsets[grammar]) for grammar, state in found])
+        some = min((target for number in present for target in self.successors[number]), default=present[0])
+        ids = np.flatnonzero(np.any(allowed, axis=0))
+        row = np.zeros(len(self.states), dtype=np.int64)
+        row[present] = np.arange(len(present))
+        return Slice(
+            ids=self._tensor(ids),
+            row=self._tensor(row),
+            allowed=self._tensor(np.stack(allowed)[:, ids]),
+            read=self._tensor(np.stack(read)[:, ids]),
+            stop=self._tensor(np.stack(stop)[:, ids]),
+            following=self._tensor(following[:, ids]),
+            onward=self._tensor(np.where(following == END, some, following)[:, ids]),
+            window=self._tensor([s.window for _, s in found]),
+            not_below=self._tensor([s.not_below for _, s in found]),
+            has_read=self._tensor([s.read is not None for _, s in found]),
+            threshold=self._tensor([g.stop.threshold if g.stop else 2.0 for g, _ in found]),
+            bounded=any(s.not_below for _, s in found),
+        )
+
+    def _mask(self, ids: Ids) -> NDArray[np.bool_]:
+        return ids.mask(self.vocab_size)
+
+    def _following(self, state: State, offset: int) -> NDArray[np.int64]:
+        """(V,) the state after each token; END where it is not allowed."""
+        following = np.full(self.vocab_size, END, dtype=np.int64)
+        for ids, target in state.arcs:
+            for begin, end in ids.ranges:
+                following[begin:end] = END if target == END else target + offset
+        return following
+
+    def _tensor(self, values: Sequence[float] | NDArray[np.generic]) -> Tensor:
+        return torch.as_tensor(np.asarray(values), device=self.device)

@@ -28,6 +28,7 @@ class Sampler:
         self.temperature = torch.tensor([d.temperature for d in decodings], dtype=torch.float64, device=device)
         self.top_k = torch.tensor([d.top_k for d in decodings], device=device)
         self.top_p = torch.tensor([d.top_p for d in decodings], dtype=torch.float64, device=device)
+        self.cuts = any(d.top_k or d.top_p < 1 for d in decodings)
         self.greedy = not any(d.temperature > 0 for d in decodings)
         self.noise = (torch.zeros(len(keys), 0) if self.greedy else row_noise(keys, length)).to(device)
 
@@ -35,18 +36,18 @@ class Sampler:
         self.temperature, self.top_k, self.top_p = self.temperature[index], self.top_k[index], self.top_p[index]
         self.noise = self.noise[index]
 
-    def draw(self, logprobs: Tensor, rows: Tensor, position: int) -> Tensor:
-        """Column (R,) drawn from log-probabilities (R, K) of `rows` (R,), -inf where not allowed."""
-        best = logprobs.argmax(dim=1)
+    def draw(self, logits: Tensor, position: int) -> Tensor:
+        """Column (R,) drawn from the softmax of `logits` (R, K), -inf where not allowed."""
+        best = logits.argmax(dim=1)
         if self.greedy:
             return best
-        temperature = self.temperature[rows]
-        cold = temperature == 0
-        tempered = (logprobs.double() / temperature.masked_fill(cold, 1.0)[:, None]).softmax(dim=1)
-        kept = tempered.masked_fill(~likely(tempered, self.top_k[rows], self.top_p[rows]), 0.0)
+        cold = self.temperature == 0
+        kept = (logits.double() / self.temperature.masked_fill(cold, 1.0)[:, None]).softmax(dim=1)
+        if self.cuts:
+            kept = kept.masked_fill(~likely(kept, self.top_k, self.top_p), 0.0)
         steps = kept.cumsum(dim=1)
-        drawn = torch.searchsorted(steps, (self.noise[rows, position] * steps[:, -1])[:, None], right=True)[:, 0]
-        return torch.where(cold, best, drawn.clamp(max=logprobs.shape[1] - 1))
+        drawn = torch.searchsorted(steps, (self.noise[:, position] * steps[:, -1])[:, None], right=True)[:, 0]
+        return torch.where(cold, best, drawn.clamp(max=logits.shape[1] - 1))
 
 
 def likely(probs: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:

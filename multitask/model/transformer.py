@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
+
+from .row_groups import RowGroups
 
 NORM_EPS = 1e-6
 
@@ -145,57 +146,15 @@ class SelfAttention(nn.Module):
         self.out = linear(dim, dim)
         self.drop_path = drop_path
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, past: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Map (B, T, dim) to (B, T, dim).
 
-        mask: bool, broadcast over (B, heads, T, S), True where position T may look at position S.
-        past: keys and values (2, B, heads, S, dim / heads) whose last T places are for x: they are written here.
+        mask: bool, broadcast over (B, heads, T, T), True where one position may look at another.
         """
-        qkv = rearrange(self.qkv(self.norm(x)), "b t (qkv h c) -> qkv b h t c", qkv=3, h=self.heads)
-        query, keys_values = qkv[0], qkv[1:]
-        if past is not None:
-            past[..., -x.shape[1] :, :] = keys_values
-            keys_values = past
-        key, value = keys_values
+        query, key, value = rearrange(self.qkv(self.norm(x)), "b t (qkv h c) -> qkv b h t c", qkv=3, h=self.heads)
         heads = attend(query, key, value, mask, causal)
         residual: Tensor = self.out(rearrange(heads, "b h t c -> b t (h c)"))
         return x + drop_path(residual, self.drop_path, self.training)
-
-
-@dataclass(frozen=True)
-class RowGroups:
-    """Which image each sequence looks at, when that is not "row i at image i".
-
-    Cross-attention has no order among its queries, so the rows of one image are laid side by side and attend together:
-    nothing of the image is copied, however many rows share it.
-    """
-
-    images: Tensor  # (R,) int64: the image of a row
-    slots: Tensor  # (R,) int64: the row's place among the rows of its image
-    shape: tuple[int, int]  # number of images, most rows an image has
-
-    @classmethod
-    def of(cls, rows: Tensor, images: int) -> RowGroups | None:
-        """The groups of `rows` (R,) int64 into `images` images; None where row i looks at image i."""
-        if torch.equal(rows, torch.arange(images, device=rows.device)):
-            return None
-        counts = rows.bincount(minlength=images)
-        order = rows.argsort(stable=True)
-        first = (counts.cumsum(0) - counts)[rows[order]]
-        slots = torch.empty_like(rows)
-        slots[order] = torch.arange(len(rows), device=rows.device) - first
-        return cls(rows, slots, (images, int(counts.max())))
-
-    def gather(self, x: Tensor) -> Tensor:
-        """(R, T, D) to (B, k * T, D); places of absent rows are zero."""
-        grouped = x.new_zeros(*self.shape, *x.shape[1:]).index_put((self.images, self.slots), x)
-        return rearrange(grouped, "b k t d -> b (k t) d")
-
-    def scatter(self, x: Tensor) -> Tensor:
-        """(B, k * T, D) back to (R, T, D)."""
-        return rearrange(x, "b (k t) d -> b k t d", k=self.shape[1])[self.images, self.slots]
 
 
 class CrossAttention(nn.Module):
@@ -218,10 +177,12 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor | None, groups: RowGroups | None) -> Tensor:
         """Map (R, T, dim) to (R, T, dim); mask (B, 1, 1, N) bool, True where there is picture."""
         query = self.query(self.norm(x))
-        query = groups.gather(query) if groups else query
-        query = rearrange(query, "b t (h c) -> b h t c", h=self.heads)
-        key, value = keys_values
-        heads = attend(query, key, value, mask)
-        heads = rearrange(heads, "b h t c -> b t (h c)")
-        residual: Tensor = self.out(groups.scatter(heads) if groups else heads)
+
+        def look(rows: Tensor, images: slice) -> Tensor:
+            key, value = keys_values[:, images]
+            heads = attend(rearrange(rows, "b t (h c) -> b h t c", h=self.heads), key, value, mask)
+            return rearrange(heads, "b h t c -> b t (h c)")
+
+        seen = groups.map(look, query) if groups else look(query, slice(None))
+        residual: Tensor = self.out(seen)
         return x + drop_path(residual, self.drop_path, self.training)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from multitask.errors import UsageError
 from multitask.model.decoder import Memory
-from multitask.model.transformer import RowGroups
+from multitask.model.row_groups import RowGroups
+from multitask.model.stepping import Stepper
 
 VOCAB = 50
 
@@ -35,10 +36,12 @@ def full_greedy(decoder, prompts, memory, rows, steps):
 
 
 def cached_greedy(decoder, prompts, memory, rows, steps):
-    cache = decoder.start(memory, rows, prompts.shape[1] + steps)
+    stepper = Stepper(decoder)
+    rows = range(len(prompts)) if rows is None else rows.tolist()
+    cache = stepper.start(memory, rows, prompts.shape[1] + steps)
     tokens, chosen, logits = prompts, [], []
     for _ in range(steps):
-        logits.append(decoder.logits(decoder.step(tokens, cache)[:, -1]))
+        logits.append(decoder.logits(stepper.step(tokens, cache)[:, -1]))
         tokens = logits[-1].argmax(-1, keepdim=True)
         chosen.append(tokens)
     return torch.cat(chosen, 1), torch.stack(logits, 1)
@@ -83,8 +86,9 @@ def test_a_batch_equals_its_members_alone(tiny):
 def test_steps_of_any_size_equal_one_pass(tiny_for_hypothesis, cuts):
     decoder, memory = tiny_for_hypothesis.decoder, memory_of(2)
     rows, tokens = torch.tensor([1, 0, 1]), tokens_of(3, sum(cuts))
-    cache = decoder.start(memory, rows)
-    hidden = [decoder.step(part, cache) for part in tokens.split(cuts, dim=1)]
+    stepper = Stepper(decoder)
+    cache = stepper.start(memory, rows.tolist())
+    hidden = [stepper.step(part, cache) for part in tokens.split(cuts, dim=1)]
     close(torch.cat(hidden, 1), decoder(tokens, memory, rows))
 
 
@@ -93,28 +97,30 @@ def tiny_for_hypothesis(make_tiny):
     return make_tiny()
 
 
-@pytest.mark.parametrize("kept", [[0, 3], [4], [2, 1], [], [0, 1, 2, 3, 4]])
+@pytest.mark.parametrize("kept", [[0, 3], [4], [2, 1], [0, 1, 2, 3, 4], [3, 0, 3, 3, 4]])
 @torch.no_grad()
 def test_kept_rows_go_on_as_before(tiny, kept):
     memory, rows, tokens = memory_of(3), torch.tensor([0, 0, 2, 2, 1]), tokens_of(5, 9)
     expected = tiny.decoder(tokens, memory, rows)[:, 5:]
-    cache = tiny.decoder.start(memory, rows, 9)
-    tiny.decoder.step(tokens[:, :5], cache)
-    cache.keep(torch.tensor(kept, dtype=torch.long))
-    close(tiny.decoder.step(tokens[kept, 5:], cache), expected[kept])
+    stepper = Stepper(tiny.decoder)
+    cache = stepper.start(memory, rows.tolist(), 9)
+    stepper.step(tokens[:, :5], cache)
+    cache = cache.take(kept)
+    close(stepper.step(tokens[kept, 5:], cache), expected[kept])
     assert cache.images[0].shape[1] == len(rows[kept].unique())
 
 
 @torch.no_grad()
-def test_rows_kept_by_mask_and_twice(tiny):
+def test_rows_kept_twice_and_padded_images(tiny):
     memory, tokens = memory_of(4, torch.arange(16) < torch.tensor([[16], [3], [9], [12]])), tokens_of(4, 6)
     expected = tiny.decoder(tokens, memory)
-    cache = tiny.decoder.start(memory)
-    tiny.decoder.step(tokens[:, :2], cache)
-    cache.keep(torch.tensor([True, False, True, True]))
-    tiny.decoder.step(tokens[[0, 2, 3], 2:4], cache)
-    cache.keep(torch.tensor([False, False, True]))
-    close(tiny.decoder.step(tokens[3:, 4:], cache), expected[3:, 4:])
+    stepper = Stepper(tiny.decoder)
+    cache = stepper.start(memory, range(4))
+    stepper.step(tokens[:, :2], cache)
+    cache = cache.take([0, 2, 3])
+    stepper.step(tokens[[0, 2, 3], 2:4], cache)
+    cache = cache.take([2])
+    close(stepper.step(tokens[3:, 4:], cache), expected[3:, 4:])
 
 
 @torch.no_grad()
@@ -158,21 +164,27 @@ def test_too_long_a_sequence_is_refused_by_name(tiny):
     with pytest.raises(UsageError, match=r"33 positions needs model\.decoder\.max_length 33, not 32"):
         tiny.decoder(tokens_of(1, 33), memory_of(1))
     with pytest.raises(UsageError, match="max_length"):
-        tiny.decoder.start(memory_of(1), None, 33)
+        Stepper(tiny.decoder).start(memory_of(1), [0], 33)
 
 
 @settings(derandomize=True, deadline=None)
-@given(rows=st.lists(st.integers(0, 4), min_size=1, max_size=12))
-def test_grouping_rows_and_back(rows):
-    rows = torch.tensor(rows)
-    groups = RowGroups.of(rows, 5)
-    x = torch.randn(len(rows), 3, 2)
+@given(rows=st.lists(st.integers(0, 4), min_size=1, max_size=30), bunched=st.booleans())
+def test_rows_meet_their_images_and_come_back(rows, bunched):
+    groups = RowGroups.of(torch.tensor(rows), 5, bunched)
     if groups is None:
-        assert rows.tolist() == [0, 1, 2, 3, 4]
+        assert rows == [0, 1, 2, 3, 4]
         return
-    grouped = groups.gather(x)
-    assert torch.equal(groups.scatter(grouped), x)
-    most = max(rows.tolist().count(image) for image in range(5))
-    assert grouped.shape == (5, most * 3, 2)
-    for image in range(5):
-        close(grouped[image].sum(0), x[rows == image].sum((0, 1)), 1e-5)
+    x, met = torch.randn(len(rows), 3, 2), []
+
+    def attend(found: torch.Tensor, images: slice) -> torch.Tensor:
+        places = found.view(images.stop - images.start, -1, 3, 2)
+        met.append((images, places))
+        return (found.view_as(places) * torch.arange(images.start, images.stop)[:, None, None, None]).view_as(found)
+
+    close(groups.map(attend, x), x * torch.tensor(rows)[:, None, None])
+    counts = [rows.count(image) for image in range(5)]
+    assert sum(len(places) for _, places in met) >= sum(count > 0 for count in counts)
+    for images, places in met:
+        most = max(counts[images])
+        assert places.shape[1] == most
+        assert not bunched or most <= 2 * min(counts[images])

@@ -11,6 +11,7 @@ from multitask.model import generation
 from multitask.model.decoder import Memory
 from multitask.model.generation import Request, generate
 from multitask.model.sampling import row_noise
+from multitask.model.stepping import Stepper
 from multitask.sequence.grammar import END, Grammar, State, Stop
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding
@@ -154,7 +155,7 @@ def same(one, other) -> None:
 def test_equals_decoding_one_by_one_without_cache(tiny, padded):
     valid = torch.arange(16) < torch.tensor([[16], [7], [2]]) if padded else None
     memory, requests = memory_of(3, valid), mixed()
-    decoded = generate(tiny, memory, requests, EOS)
+    decoded = generate(Stepper(tiny.decoder), memory, requests, EOS)
     expected = [reference(tiny, memory, r) for r in requests]
     for one, steps in zip(decoded, expected, strict=True):
         check(one, steps)
@@ -173,7 +174,7 @@ DECODINGS = [
 @pytest.mark.parametrize("decoding", DECODINGS, ids=str)
 def test_drawing_equals_the_reference_with_the_same_noise(tiny, decoding):
     memory, requests = memory_of(1), mixed(1, decoding)
-    for one, request in zip(generate(tiny, memory, requests, EOS), requests, strict=True):
+    for one, request in zip(generate(Stepper(tiny.decoder), memory, requests, EOS), requests, strict=True):
         check(one, reference(tiny, memory, request))
 
 
@@ -182,7 +183,7 @@ def test_greedy_and_drawn_queries_share_a_batch(tiny):
     requests = [
         Request(r.prompt, r.grammar, (GREEDY, *DECODINGS)[n % 5], r.image, r.key) for n, r in enumerate(mixed(2))
     ]
-    for one, request in zip(generate(tiny, memory, requests, EOS), requests, strict=True):
+    for one, request in zip(generate(Stepper(tiny.decoder), memory, requests, EOS), requests, strict=True):
         check(one, reference(tiny, memory, request))
 
 
@@ -190,60 +191,87 @@ def test_greedy_and_drawn_queries_share_a_batch(tiny):
 def test_a_batch_of_eight_equals_eight_singles(tiny, decoding):
     memory = memory_of(8)
     requests = [Request(prompt(1 + 5 * (n % 2), n), grammars()[n % 7], decoding, n, ("batch", n)) for n in range(8)]
-    together = generate(tiny, memory, requests, EOS)
+    together = generate(Stepper(tiny.decoder), memory, requests, EOS)
     for n, request in enumerate(requests):
         image = Memory(memory.tokens[n : n + 1])
         alone = Request(request.prompt, request.grammar, decoding, 0, request.key)
-        same(generate(tiny, image, [alone], EOS)[0], together[n])
+        same(generate(Stepper(tiny.decoder), image, [alone], EOS)[0], together[n])
 
 
 def test_the_order_of_requests_does_not_matter(tiny):
     memory, requests = memory_of(3), mixed(3, Decoding(temperature=1.0))
     order = np.random.default_rng(0).permutation(len(requests))
-    straight = generate(tiny, memory, requests, EOS)
-    shuffled = generate(tiny, memory, [requests[i] for i in order], EOS)
+    straight = generate(Stepper(tiny.decoder), memory, requests, EOS)
+    shuffled = generate(Stepper(tiny.decoder), memory, [requests[i] for i in order], EOS)
     for place, i in enumerate(order):
         same(shuffled[place], straight[i])
 
 
-def test_rows_that_have_ended_leave_and_nothing_else_changes(tiny, monkeypatch):
+def stay(rows: generation._Rows, over: np.ndarray) -> None:
+    """In place of `_leave`: nobody goes before all do."""
+    rows.limit[over] = 0
+    if (rows.limit <= rows.position).all():
+        rows.active = []
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8, 50])
+def test_rows_that_have_ended_leave_and_nothing_else_changes(tiny, monkeypatch, steps):
     memory, requests = memory_of(3), mixed()
     sizes = []
-    step = tiny.decoder.step
-    monkeypatch.setattr(tiny.decoder, "step", lambda t, cache: (sizes.append(len(t)), step(t, cache))[1])
-    compacted = generate(tiny, memory, requests, EOS)
-    shrinking, sizes = sizes, []
-    leave = generation._Rows._leave
-    monkeypatch.setattr(generation._Rows, "_leave", lambda rows: leave(rows) if bool(rows.ended.all()) else None)
-    for one, other in zip(generate(tiny, memory, requests, EOS), compacted, strict=True):
+    step = Stepper.step
+    monkeypatch.setattr(generation, "STEPS", steps)
+    monkeypatch.setattr(Stepper, "step", lambda self, t, cache: (sizes.append(len(t)), step(self, t, cache))[1])
+    compacted = generate(Stepper(tiny.decoder), memory, requests, EOS)
+    shrinking, sizes = sizes[1:], []  # without the prompts
+    monkeypatch.setattr(generation._Rows, "_leave", stay)
+    for one, other in zip(generate(Stepper(tiny.decoder), memory, requests, EOS), compacted, strict=True):
         same(one, other)
     assert shrinking[0] == len(requests) and shrinking == sorted(shrinking, reverse=True)
-    assert shrinking[-1] < len(requests) / 2
+    assert shrinking[-1] < len(requests) / 2 or steps > 20
+    assert set(sizes[1:]) == {len(requests)}
+
+
+def test_a_device_is_waited_for_once_in_some_steps(tiny):
+    stepper = Stepper(tiny.decoder)
+    request = Request(prompt(1, 0), Grammar((State(((WORDS, 0),)),), 20), GREEDY, 0, 0)
+    generate(stepper, memory_of(1), [request] * 5, EOS)
+    counts = stepper.counts
+    assert (counts.steps, counts.syncs) == (20, 3)
+    assert counts.positions == 1 + 19 * 5  # the prompt of equal questions is read once
+    assert counts.scores == 20 * 5 * len(WORDS)
+
+
+def test_a_grammar_that_must_end_costs_no_step_more(tiny):
+    stepper = Stepper(tiny.decoder)
+    generate(stepper, memory_of(1), [Request(prompt(1, 0), fixed(), GREEDY, 0, 0)], EOS)
+    assert (stepper.counts.steps, stepper.counts.syncs) == (3, 1)
 
 
 @pytest.mark.parametrize("length", [1, 6])
 def test_max_tokens_is_a_limit_on_the_answer_alone(tiny, length):
     grammar = Grammar((State(((WORDS, 0),)),), 5)
     request = Request(prompt(length, 0), grammar, GREEDY, 0, 0)
-    assert len(generate(tiny, memory_of(1), [request], EOS)[0].tokens) == 5
+    assert len(generate(Stepper(tiny.decoder), memory_of(1), [request], EOS)[0].tokens) == 5
 
 
 def test_the_decoder_length_ends_an_answer(tiny):
     endless = Grammar((State(((WORDS, 0),)),), 1000)
     lengths = (1, 6, 31, 32)
     requests = [Request(prompt(n, n), endless, GREEDY, 0, n) for n in lengths]
-    assert [len(d.tokens) for d in generate(tiny, memory_of(1), requests, EOS)] == [32 - n for n in lengths]
+    assert [len(d.tokens) for d in generate(Stepper(tiny.decoder), memory_of(1), requests, EOS)] == [
+        32 - n for n in lengths
+    ]
 
 
 @pytest.mark.parametrize("others", [[], [1], [32]])
 def test_a_prompt_longer_than_the_decoder_is_refused(tiny, others):
     requests = [Request(prompt(n, n), sentence(), GREEDY, 0, n) for n in (*others, 33)]
     with pytest.raises(UsageError, match=r"33 positions needs model\.decoder\.max_length"):
-        generate(tiny, memory_of(1), requests, EOS)
+        generate(Stepper(tiny.decoder), memory_of(1), requests, EOS)
 
 
 def test_no_requests_no_answers(tiny):
-    assert generate(tiny, memory_of(1), [], EOS) == []
+    assert generate(Stepper(tiny.decoder), memory_of(1), [], EOS) == []
 
 
 def biased(model, ids: Ids, by: float):
@@ -256,7 +284,7 @@ def test_eos_ends_an_answer_and_is_no_part_of_it(tiny):
     model = biased(tiny, Ids.of(EOS), 100.0)
     free = Grammar((State(((Ids(((0, VOCAB),)), 0),)),), 4)
     ended, kept = generate(
-        model, memory_of(1), [Request(prompt(1, 0), g, GREEDY, 0, 0) for g in (sentence(), free)], EOS
+        Stepper(model.decoder), memory_of(1), [Request(prompt(1, 0), g, GREEDY, 0, 0) for g in (sentence(), free)], EOS
     )
     assert ended.tokens.tolist() == [] == ended.logprobs.tolist()
     assert kept.tokens.tolist() == [EOS] * 4  # where it ends nothing it is a token like any other
@@ -267,7 +295,7 @@ def test_the_stop_rule_ends_after_exactly_its_run(tiny, run):
     model = biased(tiny, NOISE, 100.0)
     grammar = cycle(stop=Stop(NOISE, run, 0.9), max_tokens=29)
     model.decoder.output_bias.data[EOS] = -100.0
-    answer = generate(model, memory_of(1), [Request(prompt(1, 0), grammar, GREEDY, 0, 0)], EOS)[0]
+    answer = generate(Stepper(model.decoder), memory_of(1), [Request(prompt(1, 0), grammar, GREEDY, 0, 0)], EOS)[0]
     assert len(answer.tokens) == 5 * run
     assert answer.tokens[4::5].tolist() == [30] * run
 
@@ -281,7 +309,7 @@ def test_the_run_of_the_stop_rule_must_be_unbroken(tiny):
     broken = Grammar((states[0], State(((odd | Ids.of(30), 0),), not_below=1)), 9, Stop(Ids.of(31), 1, 0.5))
     always = Grammar(states, 9, Stop(Ids.of(30), 2, 0.5))
     requests = [Request(prompt(1, 0), g, GREEDY, 0, 0) for g in (never, broken, always)]
-    lengths = [len(d.tokens) for d in generate(model, memory_of(1), requests, EOS)]
+    lengths = [len(d.tokens) for d in generate(Stepper(model.decoder), memory_of(1), requests, EOS)]
     assert lengths == [3, 9, 2]  # a state that does not allow the ids is passed over, as in `never`
 
 
@@ -289,30 +317,30 @@ def test_samples_differ_and_a_key_names_its_sample(tiny):
     decoding = Decoding(samples=4, temperature=1.0)
     keys = [("image", 7, sample) for sample in range(4)] * 2
     requests = [Request(prompt(1, 0), sentence(), decoding, 0, key) for key in keys]
-    answers = [tuple(d.tokens) for d in generate(tiny, memory_of(1), requests, EOS)]
+    answers = [tuple(d.tokens) for d in generate(Stepper(tiny.decoder), memory_of(1), requests, EOS)]
     assert len(set(answers[:4])) == 4
     assert answers[:4] == answers[4:]
 
 
 @pytest.fixture
 def spied(tiny, monkeypatch):
-    """The model, and the ids whose logits it was asked for, call by call."""
-    seen, logits = [], tiny.logits
-    monkeypatch.setattr(tiny, "logits", lambda hidden, ids=None: (seen.append(ids.tolist()), logits(hidden, ids))[1])
+    """The model, and how many rows of the output layer each step multiplied."""
+    seen, scores = [], Stepper.scores
+    monkeypatch.setattr(Stepper, "scores", lambda self, h, out: (seen.append(len(out[0])), scores(self, h, out))[1])
     return tiny, seen
 
 
 def test_only_the_allowed_logits_are_computed(spied):
     model, seen = spied
-    generate(model, memory_of(1), [Request(prompt(3, 0), fixed(), GREEDY, 0, 0)] * 2, EOS)
-    assert seen == [list(COORD), list(COORD), list(CLASSES)]
+    generate(Stepper(model.decoder), memory_of(1), [Request(prompt(3, 0), fixed(), GREEDY, 0, 0)] * 2, EOS)
+    assert seen == [len(COORD), len(COORD), len(CLASSES)]
 
 
 def test_a_mixed_batch_computes_the_union_of_what_its_rows_allow(spied):
     model, seen = spied
     requests = [Request(prompt(1, 0), g, GREEDY, 0, 0) for g in (fixed(), Grammar((State(((WORDS, 0),)),), 2))]
-    generate(model, memory_of(1), requests, EOS)
-    assert seen == [[*COORD, *WORDS], [*COORD, *WORDS], list(CLASSES)]
+    generate(Stepper(model.decoder), memory_of(1), requests, EOS)
+    assert seen == [len(COORD | WORDS), len(COORD | WORDS), len(CLASSES)]
 
 
 def test_reading_survives_probabilities_that_vanish(tiny):
@@ -320,7 +348,7 @@ def test_reading_survives_probabilities_that_vanish(tiny):
     model = biased(tiny, NOISE, 1000.0)
     state = State(((COORD | NOISE, 0),), read=COORD, window=2)
     request = Request(prompt(1, 0), Grammar((state,), 2), GREEDY, 0, 0)
-    answer = generate(model, memory_of(1), [request], EOS)[0]
+    answer = generate(Stepper(model.decoder), memory_of(1), [request], EOS)[0]
     assert answer.tokens.tolist() == [30, 30]
     with torch.no_grad():
         hidden = model.decode(torch.tensor([request.prompt.tolist()]), memory_of(1))[0, -1]

@@ -25,30 +25,42 @@ TWO = Grammar(
     Stop(Ids.of(2, 8), 4, 0.25),
 )
 
+ENDS = Grammar((State(((LOW, END),)),), 9)
+
 
 def columns(table: GrammarTable, states: list[int]) -> dict[int, dict[int, tuple]]:
     """By state, then by id that is allowed there: (read, stop, next state)."""
-    view = table.slice(torch.tensor(states))
+    view = table.slice(states)
     ids = view.ids.tolist()
     return {
         s: {
-            ids[k]: (bool(view.read[s, k]), bool(view.stop[s, k]), int(view.following[s, k]))
+            ids[k]: (bool(view.read[r, k]), bool(view.stop[r, k]), int(view.following[r, k]))
             for k in range(len(ids))
-            if view.allowed[s, k]
+            if view.allowed[r, k]
         }
-        for s in states
+        for s, r in zip(states, view.row[states].tolist(), strict=True)
     }
 
 
 def test_states_are_numbered_through_and_equal_grammars_share_theirs():
     same = Grammar(ONE.states, ONE.max_tokens)
     table = GrammarTable([TWO, ONE, same, TWO], VOCAB, CPU)
-    assert table.start([ONE, TWO, same]).tolist() == [1, 0, 1]
-    assert table.window.tolist() == [0, 2, 0]
-    assert table.not_below.tolist() == [0, 0, 3]
-    assert table.has_read.tolist() == [False, True, False]
-    assert table.run.tolist() == [4, 0, 0]
-    assert table.threshold[0] == 0.25 and min(table.threshold[1:]) > 1
+    assert table.start([ONE, TWO, same]) == [1, 0, 1]
+    view = table.slice([0, 1, 2])
+    assert view.row.tolist() == [0, 1, 2]
+    assert view.window.tolist() == [0, 2, 0]
+    assert view.not_below.tolist() == [0, 0, 3]
+    assert view.has_read.tolist() == [False, True, False]
+    assert view.threshold[0] == 0.25 and min(view.threshold[1:]) > 1
+    assert view.bounded and not table.slice([0, 1]).bounded
+
+
+def test_the_host_knows_where_states_can_lead():
+    table = GrammarTable([ONE, TWO, ENDS], VOCAB, CPU)
+    assert table.after({0: 9, 2: 5}, 3) == {1: 9, 2: 5}
+    assert table.after({0: 9, 2: 5}, 5) == {1: 9}  # rows of the second grammar have drawn all they may
+    assert table.after({3: 9}, 1) == {}
+    assert table.slice([2]).onward.tolist() == [[2] * len(table.slice([2]).ids)]
 
 
 def test_a_slice_says_what_each_state_allows_reads_and_leads_to():
@@ -60,9 +72,9 @@ def test_a_slice_says_what_each_state_allows_reads_and_leads_to():
 
 def test_a_slice_has_the_columns_of_the_present_states_alone_in_order():
     table = GrammarTable([ONE, TWO], VOCAB, CPU)
-    assert table.slice(torch.tensor([0, 0])).ids.tolist() == [*LOW, 7]
-    assert table.slice(torch.tensor([1, 0])).ids.tolist() == [*LOW, 7, *HIGH]
-    assert table.slice(torch.tensor([0, 1, 0])) is table.slice(torch.tensor([1, 0]))
+    assert table.slice([0, 0]).ids.tolist() == [*LOW, 7]
+    assert table.slice([1, 0]).ids.tolist() == [*LOW, 7, *HIGH]
+    assert table.slice([0, 1, 0]) is table.slice([1, 0])
 
 
 ranges = st.tuples(st.integers(0, VOCAB - 1), st.integers(1, 6)).map(lambda r: (r[0], min(VOCAB, r[0] + r[1])))
@@ -88,7 +100,7 @@ def any_grammar(draw):
 def test_slices_of_any_grammars_equal_their_definition(grammars, data):
     table = GrammarTable(grammars, VOCAB, CPU)
     rows = data.draw(st.lists(st.sampled_from(grammars), min_size=1, max_size=4))
-    starts = table.start(rows).tolist()
+    starts = table.start(rows)
     for start, grammar in zip(starts, rows, strict=True):
         for number, found in columns(table, [start + s for s in range(len(grammar.states))]).items():
             state = grammar.states[number - start]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from multitask.model.stepping import Stepper
 from multitask.model.transformer import position_codes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -20,10 +21,13 @@ def close(actual, expected, tolerance=1e-4):
 
 def greedy(model, images, prompts, rows, steps):
     """Tokens (R, steps) and the logits (R, steps, V) they were chosen from, by the incremental decoder."""
-    cache = model.decoder.start(model.encode(images), rows, prompts.shape[1] + steps)
+    stepper = Stepper(model.decoder)
+    cache = stepper.start(
+        model.encode(images), range(len(prompts)) if rows is None else rows.tolist(), prompts.shape[1] + steps
+    )
     tokens, chosen, logits = prompts, [], []
     for _ in range(steps):
-        logits.append(model.logits(model.decoder.step(tokens, cache)[:, -1]))
+        logits.append(model.logits(stepper.step(tokens, cache)[:, -1]))
         tokens = logits[-1].argmax(-1, keepdim=True)
         chosen.append(tokens)
     return torch.cat(chosen, 1), torch.stack(logits, 1)

@@ -16,7 +16,7 @@ def draws(logits: list[float], decoding: Decoding, count: int, position: int = 0
     """One draw for each of `count` keys."""
     logprobs = torch.tensor(logits).log_softmax(0).expand(count, -1)
     sampler = Sampler([decoding] * count, [("draw", n) for n in range(count)], position + 1, CPU)
-    return sampler.draw(logprobs, torch.arange(count), position).numpy()
+    return sampler.draw(logprobs, position).numpy()
 
 
 def chi_square(found: np.ndarray, probs: np.ndarray) -> float:
@@ -46,7 +46,7 @@ def test_draws_follow_the_tempered_and_cut_distribution(decoding, kept):
 def test_temperature_zero_takes_the_best_also_beside_others():
     logprobs = torch.tensor(LOGITS).log_softmax(0).expand(40, -1)
     decodings = [Decoding(temperature=3.0 * (n % 2)) for n in range(40)]
-    drawn = Sampler(decodings, list(range(40)), 1, CPU).draw(logprobs, torch.arange(40), 0).tolist()
+    drawn = Sampler(decodings, list(range(40)), 1, CPU).draw(logprobs, 0).tolist()
     assert drawn[0::2] == [1] * 20
     assert len(set(drawn[1::2])) > 2
     assert draws(LOGITS, Decoding(), 3).tolist() == [1, 1, 1]
@@ -56,16 +56,16 @@ def test_an_answer_depends_on_its_key_and_position_alone():
     logprobs = torch.randn(5, 30, generator=torch.Generator().manual_seed(0)).log_softmax(1)
     decoding, keys = Decoding(temperature=1.0), [("image", n) for n in range(5)]
     together = Sampler([decoding] * 5, keys, 8, CPU)
-    rows = torch.arange(5)
-    expected = [together.draw(logprobs, rows, position).tolist() for position in range(8)]
+    expected = [together.draw(logprobs, position).tolist() for position in range(8)]
     for row in range(5):
         alone = Sampler([decoding], [keys[row]], 20, CPU)
-        found = [int(alone.draw(logprobs[row : row + 1], torch.tensor([0]), p)[0]) for p in range(8)]
+        found = [int(alone.draw(logprobs[row : row + 1], p)[0]) for p in range(8)]
         assert found == [drawn[row] for drawn in expected]
     assert len({tuple(drawn) for drawn in expected}) > 4
     together.keep(torch.tensor([3, 1]))
-    assert together.draw(logprobs[[3, 1]], torch.arange(2), 6).tolist() == [expected[6][3], expected[6][1]]
-    assert together.draw(logprobs[[1]], torch.tensor([1]), 2).tolist() == [expected[2][1]]
+    assert together.draw(logprobs[[3, 1]], 6).tolist() == [expected[6][3], expected[6][1]]
+    together.keep(torch.tensor([1]))
+    assert together.draw(logprobs[[1]], 2).tolist() == [expected[2][1]]
 
 
 def test_noise_is_uniform_and_independent_of_length_and_of_other_keys():
@@ -121,4 +121,4 @@ def test_the_smallest_noise_does_not_draw_what_is_not_allowed():
     logprobs = torch.tensor([[-float("inf"), 0.0, 1.0]]).log_softmax(1)
     sampler = Sampler([Decoding(temperature=1.0)], ["key"], 1, CPU)
     sampler.noise.zero_()
-    assert sampler.draw(logprobs, torch.tensor([0]), 0).tolist() == [1]
+    assert sampler.draw(logprobs, 0).tolist() == [1]

@@ -1,0 +1,95 @@
+"""How a decode step multiplies by its weights: as they are, or prepared once for few rows and low precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Linear = Callable[[Tensor], Tensor]  # (R, I) float32 to (R, O)
+FEW = 4  # rows from which packed weights pay
+INT8_ROWS = 16  # rows up to which the integer kernel, made for few, is the faster one
+HALF_OF_INT8 = 127
+
+
+def prepared(layer: nn.Linear, precision: Precision, gelu: bool = False) -> Linear:
+    """What `layer` does, and an exact GELU after it where `gelu` says so. Weights but those of plain fp32 are copies.
+
+    Raises UsageError for int8 where PyTorch has no integer kernel: on a GPU, and on some processors.
+    """
+    if precision == "int8":
+        return Int8(layer, gelu)
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    if layer.weight.device.type != "cpu" or not _packs(dtype):
+        return Plain(layer, dtype, gelu)
+    return Packed(layer, dtype, gelu)
+
+
+class Plain:
+    """The matrix product of PyTorch."""
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype, gelu: bool) -> None:
+        self.weight, self.bias = (p.detach().to(dtype) for p in (layer.weight, layer.bias))
+        self.dtype, self.gelu = dtype, gelu
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = F.linear(x.to(self.dtype), self.weight, self.bias)
+        return F.gelu(y) if self.gelu else y
+
+
+class Packed:
+    """oneDNN's, with the weights laid out for it once; of few float32 rows, PyTorch's."""
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype, gelu: bool) -> None:
+        self.plain, self.bias, self.dtype = Plain(layer, dtype, gelu), layer.bias.detach().to(dtype), dtype
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(self.plain.weight.contiguous(), 2 * FEW)
+        self.after = "gelu" if gelu else "none"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if len(x) < FEW and self.dtype == torch.float32:
+            return self.plain(x)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.bias, self.after, [], "none")
+        return y
+
+
+class Int8:
+    """Weights as int8 with a scale an output channel, the largest weight at 127; sums and outputs stay wide."""
+
+    def __init__(self, layer: nn.Linear, gelu: bool) -> None:
+        _check_int8(layer.weight.device)
+        weight = layer.weight.detach().float()
+        self.scale = (weight.abs().amax(dim=1) / HALF_OF_INT8).clamp(min=torch.finfo(torch.float32).tiny)
+        self.weight = (weight / self.scale[:, None]).round().to(torch.int8)
+        self.scale, self.bias, self.gelu = self.scale.bfloat16(), layer.bias.detach().float(), gelu
+        self.many = Plain(layer, torch.bfloat16, gelu)
+        self.many.weight = self.weight.bfloat16() * self.scale[:, None]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if len(x) > INT8_ROWS:
+            return self.many(x)
+        y = torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale) + self.bias
+        return F.gelu(y) if self.gelu else y
+
+
+def _check_int8(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise UsageError(f"precision int8 is for the CPU, and the model runs on {device}: use fp32 or bf16")
+    try:
+        one = torch.ones(1, 32, dtype=torch.bfloat16)
+        torch._weight_int8pack_mm(one, torch.ones(32, 32, dtype=torch.int8), torch.ones(32, dtype=torch.bfloat16))
+    except (AttributeError, RuntimeError) as error:
+        raise UsageError("precision int8: this PyTorch has no int8 kernel for this CPU: use fp32 or bf16") from error
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is here and can multiply `dtype`. PyTorch's way to it is private: it is looked for."""
+    ops = torch.ops.mkldnn
+    there = torch.backends.mkldnn.is_available() and hasattr(ops, "_reorder_linear_weight")  # type: ignore[no-untyped-call]
+    return bool(there and (dtype == torch.float32 or ops._is_mkldnn_bf16_supported()))
