@@ -74,10 +74,14 @@ def library(vocabulary: int, batch: int, tokens: int, width: int, dtype: torch.d
 def bare(stepper: Stepper, memory: Memory, tokens: int) -> Work:
     """The matrix products of `tokens` steps with one row an image, and nothing else: a bound of what can be reached.
 
+    The first are those of the keys and values of the images.
     Inputs lie ready. Nothing is normed, summed, chosen or copied, and of the table only rows that may be drawn are
     multiplied.
     """
     count, decoder = len(memory.tokens), stepper.decoder
+    tokens_ = memory.tokens.flatten(0, 1)
+    tokens_ = tokens_ if stepper.precision == "fp32" else tokens_.bfloat16()
+    images = [partial(layer.key_value, tokens_) for layer in stepper.layers]
     cache = stepper.start(memory, range(count), tokens)
     hidden = torch.randn(count, DIM, device=memory.tokens.device)
     parts = zip(decoder.layers, cache.past, cache.images, strict=True)
@@ -86,7 +90,8 @@ def bare(stepper: Stepper, memory: Memory, tokens: int) -> Work:
     outputs = [partial(F.linear, hidden, *stepper.output(torch.from_numpy(n.array()).to(hidden.device))) for n in names]
 
     steps: list[list[Work]] = [
-        [*chain(*(layer[step] for layer in layers)), outputs[step % FIELDS]] for step in range(tokens)
+        images,
+        *([*chain(*(layer[step] for layer in layers)), outputs[step % FIELDS]] for step in range(tokens)),
     ]
 
     @torch.inference_mode()
@@ -99,21 +104,21 @@ def bare(stepper: Stepper, memory: Memory, tokens: int) -> Work:
 
 
 def layer_products(layer: DecoderLayer, past: Tensor, image: Tensor, precision: Precision) -> list[list[Work]]:
-    """Those of one layer by step, with keys and values of positions and of images (2, R, heads, S, C)."""
+    """Those of one layer by step: keys and values of positions (2, R * heads, S, C), of images (2, R, heads, N, C)."""
     own, cross, feed = layer.self_attention, layer.cross_attention, layer.feed_forward
 
     def linear(which: nn.Linear) -> Work:
-        x = past.new_empty(past.shape[1], which.in_features).normal_()
+        x = past.new_empty(image.shape[1], which.in_features).normal_()
         return partial(prepared(which, precision), x if precision == "fp32" else x.bfloat16())
 
     before, between = [linear(own.qkv)], [linear(own.out), linear(cross.query)]
-    after = [*attention(image), linear(cross.out), linear(feed.up), linear(feed.down)]
-    ends = range(1, past.shape[3] + 1)
-    return [[*before, *attention(past[:, :, :, :end]), *between, *after] for end in ends]
+    after = [*attention(image.flatten(1, 2)), linear(cross.out), linear(feed.up), linear(feed.down)]
+    ends = range(1, past.shape[2] + 1)
+    return [[*before, *attention(past[:, :, :end]), *between, *after] for end in ends]
 
 
 def attention(keys_values: Tensor) -> list[Work]:
-    """One query a head against keys and values (2, R, heads, S, C)."""
-    keys, values = keys_values.flatten(1, 2)
+    """One query a head against keys and values (2, G, S, C)."""
+    keys, values = keys_values
     query, weights = keys[:, :1].contiguous(), keys.new_empty(len(keys), 1, keys.shape[1]).normal_()
     return [partial(torch.bmm, query, keys.transpose(1, 2)), partial(torch.bmm, weights, values)]

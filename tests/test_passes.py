@@ -18,6 +18,7 @@ from multitask.errors import UsageError
 from multitask.example import Example
 from multitask.inference import Answers, Predictor
 from multitask.model.encoder_decoder import EncoderDecoder
+from multitask.model.generation import STEPS
 from multitask.model.stepping import Stepper
 from multitask.task import Annotations, Decoded, Decoding, Query, Task, Vocabulary
 from multitask.tasks.captioning import Captioning, CaptioningOptions
@@ -165,6 +166,26 @@ def test_four_tasks_about_ten_people_take_two_passes(predictor: Callable[..., Pr
     assert list(answer) == list(ALL)
     found = {name: len(next(iter(answer[name].annotations.values()))) for name in ALL}
     assert found == {"det": MOST, "caption": 1, "segment": MOST, "keypoints": MOST}
+
+
+def test_what_ten_people_cost_in_rows_and_waiting(predictor: Callable[..., Predictor], cost: Cost) -> None:
+    four = predictor()
+    four.predict([image()], ALL)
+    counts = four.stepper.counts
+    assert counts.steps == sum(cost.steps)
+    everybody_to_the_end = sum(steps * rows for steps, rows in zip(cost.steps, cost.rows, strict=True))
+    assert counts.steps < counts.positions < everybody_to_the_end  # who has ended leaves
+    assert counts.syncs == sum(-(-steps // STEPS) for steps in cost.steps)
+    assert counts.scores < counts.positions * len(VOCAB) / 3  # the words are scored while somebody writes a sentence
+
+
+def test_weights_are_prepared_once_and_again_when_they_change(predictor: Callable[..., Predictor]) -> None:
+    four = predictor()
+    first = four.stepper
+    assert four.stepper is first
+    with torch.no_grad():
+        four.model.decoder.layers[0].feed_forward.up.weight.mul_(1.0)
+    assert four.stepper is not first
 
 
 def test_the_number_of_steps_does_not_depend_on_the_number_of_people(

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import UsageError
 from .console import output, score_table
-from .options import Config, Data, Device, Model, Overrides, chosen_config, data_words, task_names
+from .options import Config, Data, Device, Model, Overrides, Precision, chosen_config, data_words, task_names
 
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to score; all that the model has if left out.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split to score; found in the folder if left out.")]
@@ -37,6 +37,7 @@ def evaluate(
     self_test: SelfTest = False,
     config: Config = None,
     device: Device = "auto",
+    precision: Precision = "fp32",
     json_: Json = False,
 ) -> None:
     """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
@@ -61,7 +62,7 @@ def evaluate(
         with counting_bar("scoring") as progress:
             chosen = task_names(tasks)
             scores = score_run(
-                model, words, split, chosen, device, batch_size, progress, oracle_boxes, results=save_results
+                model, words, split, chosen, device, batch_size, progress, oracle_boxes, save_results, precision
             )
     if json_:
         typer.echo(json.dumps(as_json(scores), indent=1))

@@ -26,6 +26,9 @@ Data = Annotated[
 ]
 Config = Annotated[str | None, typer.Option("--config", help="Recipe by name, or a YAML file.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Of decoding: fp32, bf16, or int8 (weights of 8 bits, on a CPU).")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, data order and augmentation.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Refuse operations whose result may vary.")]
 Model = Annotated[str | None, typer.Option("--model", help="Run folder; the newest under runs/ if left out.")]

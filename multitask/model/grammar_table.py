@@ -13,6 +13,23 @@ from torch import Tensor
 from ..sequence.grammar import END, Grammar, State
 from ..sequence.ids import Ids
 
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What is recorded of a draw among K tokens, in P states. States of which the same is told share one."""
+
+    ids: Tensor  # (K,) int64, ascending
+    read: Tensor  # (P, K) bool
+    stop: Tensor  # (P, K) bool
+    ends: Tensor  # (P, K) bool: the grammar ends with this token
+    window: Tensor  # (P, 1) int64
+    has_read: Tensor  # (P,) bool
+    threshold: Tensor  # (P,) float32
+    reads: bool  # some state has a read set
+    stops: bool  # some state has a token that its stop rule waits for
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -21,15 +38,10 @@ class Slice:
     ids: Tensor  # (K,) int64, ascending
     row: Tensor  # (S,) int64: the row of each of all states in the tables below
     allowed: Tensor  # (P, K) bool
-    read: Tensor  # (P, K) bool
-    stop: Tensor  # (P, K) bool
-    following: Tensor  # (P, K) int64: the next state or END
-    onward: Tensor  # (P, K) int64: the same, with some state in place of END for rows whose draws no longer count
-    window: Tensor  # (P,) int64
+    onward: Tensor  # (P, K) int64: the next state; some state in place of END, for rows whose draws no longer count
     not_below: Tensor  # (P,) int64
-    has_read: Tensor  # (P,) bool
-    threshold: Tensor  # (P,) float32
     bounded: bool  # some state has `not_below`
+    told: Told
 
     @property
     def single(self) -> bool:
@@ -48,6 +60,7 @@ class GrammarTable:
         self.states = [(g, s) for g in distinct for s in g.states]
         self.successors = [{t + self.offsets[g] for _, t in s.arcs if t != END} for g, s in self.states]
         self._slices: dict[frozenset[int], Slice] = {}
+        self._told_before: dict[bytes, Told] = {}
 
     def start(self, grammars: Sequence[Grammar]) -> list[int]:
         """The first state of each row's grammar."""
@@ -70,30 +83,37 @@ class GrammarTable:
 
     def _sliced(self, present: list[int]) -> Slice:
         found = [self.states[number] for number in present]
-        allowed = [self._mask(state.allowed()) for _, state in found]
-        read = [self._mask(s.read) & own if s.read else own for (_, s), own in zip(found, allowed, strict=True)]
-        stop = [self._mask(g.stop.ids if g.stop else Ids()) & own for (g, _), own in zip(found, allowed, strict=True)]
-        following = np.stack([self._following(state, self.offsets[grammar]) for grammar, state in found])
+        allowed = np.stack([self._mask(state.allowed()) for _, state in found])
+        ids = np.flatnonzero(allowed.any(axis=0))
+        following = np.stack([self._following(state, self.offsets[grammar]) for grammar, state in found])[:, ids]
         some = min((target for number in present for target in self.successors[number]), default=present[0])
-        ids = np.flatnonzero(np.any(allowed, axis=0))
         row = np.zeros(len(self.states), dtype=np.int64)
         row[present] = np.arange(len(present))
         return Slice(
             ids=self._tensor(ids),
             row=self._tensor(row),
-            allowed=self._tensor(np.stack(allowed)[:, ids]),
-            read=self._tensor(np.stack(read)[:, ids]),
-            stop=self._tensor(np.stack(stop)[:, ids]),
-            following=self._tensor(following[:, ids]),
-            onward=self._tensor(np.where(following == END, some, following)[:, ids]),
-            window=self._tensor([s.window for _, s in found]),
+            allowed=self._tensor(allowed[:, ids]),
+            onward=self._tensor(np.where(following == END, some, following)),
             not_below=self._tensor([s.not_below for _, s in found]),
-            has_read=self._tensor([s.read is not None for _, s in found]),
-            threshold=self._tensor([g.stop.threshold if g.stop else 2.0 for g, _ in found]),
             bounded=any(s.not_below for _, s in found),
+            told=self._told(found, ids, allowed[:, ids], following == END),
         )
 
-    def _mask(self, ids: Ids) -> NDArray[np.bool_]:
+    def _told(self, found: Sequence[tuple[Grammar, State]], ids: NDArray[np.int64], allowed: Mask, ends: Mask) -> Told:
+        read = np.stack([self._mask(state.read or state.allowed())[ids] for _, state in found]) & allowed
+        stop = np.stack([self._mask(g.stop.ids if g.stop else Ids())[ids] for g, _ in found]) & allowed
+        window = np.array([[state.window] for _, state in found])
+        has_read = np.array([state.read is not None for _, state in found])
+        threshold = np.array([g.stop.threshold if g.stop else 2.0 for g, _ in found])
+        tables = (ids, read, stop, ends, window, has_read, threshold)
+        key = b"".join(table.tobytes() for table in tables)
+        if key not in self._told_before:
+            numbers, read_, stop_, ends_, window_, has_read_, threshold_ = (self._tensor(table) for table in tables)
+            flags = bool(has_read.any()), bool(stop.any())
+            self._told_before[key] = Told(numbers, read_, stop_, ends_, window_, has_read_, threshold_, *flags)
+        return self._told_before[key]
+
+    def _mask(self, ids: Ids) -> Mask:
         return ids.mask(self.vocab_size)
 
     def _following(self, state: State, offset: int) -> NDArray[np.int64]:

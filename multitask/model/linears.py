@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -17,6 +17,14 @@ Linear = Callable[[Tensor], Tensor]  # (R, I) float32 to (R, O)
 FEW = 4  # rows from which packed weights pay
 INT8_ROWS = 16  # rows up to which the integer kernel, made for few, is the faster one
 HALF_OF_INT8 = 127
+
+
+def pick_precision(word: str) -> Precision:
+    """The precision of this name. Raises UsageError where there is none."""
+    for precision in PRECISIONS:
+        if word == precision:
+            return precision
+    raise UsageError(f"--precision {word}: there is fp32, bf16 and int8{nearest(word, PRECISIONS)}")
 
 
 def prepared(layer: nn.Linear, precision: Precision, gelu: bool = False) -> Linear:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..sequence.grammar import END
-from .grammar_table import Slice
+from .grammar_table import Slice, Told
 
 
 class Step(NamedTuple):
@@ -35,51 +34,51 @@ class Reading(NamedTuple):
 
 
 def read_steps(steps: Sequence[Step]) -> Tensor:
-    """All that `Reading` tells of n steps of R rows (n, R, 8) float64. Steps with the same view are read together."""
-    views = {id(step.view): step.view for step in steps}
-    told: list[Tensor] = [steps[0].logits] * len(steps)
-    for key, view in views.items():
-        places = [place for place, step in enumerate(steps) if id(step.view) == key]
-        for place, values in zip(places, _read(view, [steps[place] for place in places]), strict=True):
-            told[place] = values
-    return torch.stack(told)
+    """All that `Reading` tells of n steps of R rows (n, R, 8) float64, together where the tables are the same."""
+    kinds: dict[Told, list[int]] = {}
+    for place, step in enumerate(steps):
+        kinds.setdefault(step.view.told, []).append(place)
+    values = torch.cat([_read(told, [steps[place] for place in places]) for told, places in kinds.items()])
+    order = [place for places in kinds.values() for place in places]
+    return values[[order.index(place) for place in range(len(steps))]]
 
 
-def _read(view: Slice, steps: Sequence[Step]) -> Tensor:
-    """(n, R, 8) of steps that share their view."""
+def _read(told: Told, steps: Sequence[Step]) -> Tensor:
+    """(n, R, 8) of steps of which the same is told."""
     column = torch.cat([step.column for step in steps])
     rows = [step.row for step in steps if step.row is not None]
-    row = torch.cat(rows) if rows else torch.zeros_like(column)
+    row = torch.cat(rows) if rows else slice(None)  # one for all
     logprobs = torch.cat([step.logits for step in steps]).log_softmax(dim=1)
-    reading = _reading(view, row, logprobs, column)
+    reading = _reading(told, row, logprobs, column)
     return torch.stack([values.double() for values in reading], dim=1).view(len(steps), -1, len(Reading._fields))
 
 
-def _reading(view: Slice, row: Tensor, logprobs: Tensor, column: Tensor) -> Reading:
-    token = view.ids[column]
+def _reading(told: Told, row: Tensor | slice, logprobs: Tensor, column: Tensor) -> Reading:
+    token = told.ids[column]
     logprob = logprobs.gather(1, column[:, None])[:, 0]
-    best, best_prob, expected = _best(view, row, logprobs)
-    reads = view.has_read[row]
-    stop = view.stop[row]
-    return Reading(
-        token,
-        logprob,
-        torch.where(reads, best, token),
-        torch.where(reads, best_prob, logprob.exp()).clamp(max=1.0),
-        torch.where(reads, expected, token.double()),
-        stop.any(dim=1),
-        (logprobs.exp() * stop).sum(dim=1) > view.threshold[row],
-        view.following[row, column] == END,
-    )
+    best, best_prob, expected = token, logprob.exp(), token.double()
+    if told.reads:
+        has_read = told.has_read[row]
+        found = _best(told, row, logprobs)
+        best, best_prob, expected = (
+            torch.where(has_read, there, else_) for there, else_ in zip(found, (best, best_prob, expected), strict=True)
+        )
+    counted = met = torch.zeros_like(logprob)
+    if told.stops:
+        stop = told.stop[row]
+        counted = stop.any(dim=1).expand(len(column))
+        met = (logprobs.exp() * stop).sum(dim=1) > told.threshold[row]
+    ended = told.ends[0, column] if isinstance(row, slice) else told.ends[row, column]
+    return Reading(token, logprob, best, best_prob.clamp(max=1.0), expected, counted, met, ended)
 
 
-def _best(view: Slice, row: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _best(told: Told, row: Tensor | slice, logprobs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The best id of the read set, the probability of the window about it and its mean id."""
-    readable = logprobs.masked_fill(~view.read[row], -torch.inf)
+    readable = logprobs.masked_fill(~told.read[row], -torch.inf)
     best_logprob, best_column = readable.max(dim=1)
-    best = view.ids[best_column]
-    distance = view.ids - best[:, None]
-    near = distance.abs() <= view.window[row][:, None]
+    best = told.ids[best_column]
+    distance = told.ids - best[:, None]
+    near = distance.abs() <= told.window[row]
     mass = (readable - best_logprob[:, None]).double().exp() * near  # relative: the sum may be as small as it likes
     total = mass.sum(dim=1)
     return best, best_logprob.exp() * total, best + (mass * distance).sum(dim=1) / total

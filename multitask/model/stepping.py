@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,20 +26,35 @@ class Counts:
     syncs: int = 0  # times the host read what the device had drawn
 
 
+Seen = tuple[Tensor, Tensor, Tensor | None]
+"""Keys (G, C, S), values (G, S, C) and what is added to the scores (G, 1, S), for G = images * heads."""
+
+
 @dataclass
 class Cache:
     """What decoding remembers of R rows between steps."""
 
     past: list[Tensor]
-    """A layer's self-attention keys and values (2, R, heads, length, C); the first `filled` positions count."""
+    """A layer's self-attention keys and values (2, R * heads, length, C); the first `filled` positions count."""
     images: list[Tensor]
     """A layer's cross-attention keys and values (2, B, heads, N, C), once an image."""
     mask: Tensor | None
     """(B, heads, 1, N) to add to cross-attention: 0 where there is picture, -inf elsewhere."""
     rows: list[int]
     """The image of each row."""
-    groups: RowGroups | None
     filled: int = 0
+
+    def __post_init__(self) -> None:
+        own, device = np.array(self.rows, dtype=np.int64), self.images[0].device
+        groups = RowGroups.of(own, self.images[0].shape[1], bunched=True)
+        self.groups = groups.to(device) if groups else None
+        parts = [bunch.images for bunch in groups.bunches] if groups else [slice(0, len(own))]
+        self.seen = [{part.start: self._seen(image, part) for part in parts} for image in self.images]
+        """What each layer looks at, by the first image of a bunch."""
+
+    def _seen(self, image: Tensor, part: slice) -> Seen:
+        keys, values = image[:, part].flatten(1, 2)
+        return keys.transpose(1, 2), values, None if self.mask is None else self.mask[part].flatten(0, 1)
 
     def take(self, rows: Sequence[int], length: int | None = None) -> Cache:
         """A cache of these rows alone, in this order, any of them more than once, for up to `length` positions.
@@ -47,7 +62,7 @@ class Cache:
         It shares the images with this one, but for those that nobody looks at: these go once they are many.
         """
         index = torch.tensor(rows, device=self.past[0].device)
-        past = [_taken(keys_values, index, self.filled, length) for keys_values in self.past]
+        past = [self._taken(keys_values, index, length) for keys_values in self.past]
         looking = [self.rows[row] for row in rows]
         used = sorted(set(looking))
         images, mask = self.images, self.mask
@@ -55,7 +70,13 @@ class Cache:
             kept = torch.tensor(used, device=index.device)
             images, mask = [k[:, kept] for k in images], None if mask is None else mask[kept]
             looking = [used.index(image) for image in looking]
-        return Cache(past, images, mask, looking, _groups(looking, images[0]), self.filled)
+        return Cache(past, images, mask, looking, self.filled)
+
+    def _taken(self, past: Tensor, index: Tensor, length: int | None) -> Tensor:
+        old = past.view(2, len(self.rows), -1, *past.shape[2:])
+        new = past.new_empty(2, len(index), old.shape[2], length or past.shape[2], past.shape[3])
+        new[:, :, :, : self.filled] = old[:, index, :, : self.filled]
+        return new.flatten(1, 2)
 
 
 class Stepper:
@@ -85,14 +106,14 @@ class Stepper:
         length = length or self.longest
         self.decoder.check_length(length)
         dtype = self.attention_dtype
-        images = [layer.keys_values(memory.tokens).to(dtype).contiguous() for layer in self.decoder.layers]
+        images = [layer.keys_values(memory.tokens).to(dtype).contiguous() for layer in self.layers]
         _, count, heads, cells, channels = images[0].shape
         mask = None
         if memory.valid is not None:
             mask = torch.zeros(count, heads, 1, cells, dtype=dtype, device=memory.tokens.device)
             mask.masked_fill_(~memory.valid[:, None, None], -torch.inf)
-        past = [images[0].new_empty(2, len(rows), heads, length, channels) for _ in images]
-        return Cache(past, images, mask, list(rows), _groups(rows, images[0]))
+        past = [images[0].new_empty(2, len(rows) * heads, length, channels) for _ in images]
+        return Cache(past, images, mask, list(rows))
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Append `tokens` (R, T) int64 to the sequences of the cache; hidden states (R, T, dim) of those positions."""
@@ -102,10 +123,9 @@ class Stepper:
         self.counts.positions += rows * new
         x = self.decoder.embed(tokens, begin)
         mask = _causal(new, cache.filled, x.device, self.attention_dtype) if new > 1 else None
-        for layer, past, image in zip(self.layers, cache.past, cache.images, strict=True):
-            x = layer.step(x, past[:, :, :, : cache.filled], image, cache, mask)
-        hidden: Tensor = self.decoder.norm(x)
-        return hidden
+        for layer, past, seen in zip(self.layers, cache.past, cache.seen, strict=True):
+            x = layer.step(x, past.narrow(2, 0, cache.filled), seen, cache.groups, mask)
+        return _normed(self.decoder.norm, x)
 
     def output(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The output layer for tokens `ids` (K,) int64, ascending: weights (K, dim), bias (K,); a range is no copy."""
@@ -118,7 +138,7 @@ class Stepper:
     def scores(self, hidden: Tensor, output: tuple[Tensor, Tensor]) -> Tensor:
         """Logits (R, K) float32 of hidden states (R, dim)."""
         self.counts.scores += len(hidden) * len(output[0])
-        return F.linear(hidden, *output).float()
+        return F.linear(hidden, *output)
 
 
 class _Layer:
@@ -130,69 +150,77 @@ class _Layer:
         self.norms = itself.norm, cross.norm, feed.norm
         self.qkv, self.self_out = prepared(itself.qkv, precision), prepared(itself.out, precision)
         self.query, self.cross_out = prepared(cross.query, precision), prepared(cross.out, precision)
+        self.key_value = prepared(cross.key_value, precision)
         self.up, self.down = prepared(feed.up, precision, gelu=True), prepared(feed.down, precision)
 
-    def step(self, x: Tensor, past: Tensor, image: Tensor, cache: Cache, mask: Tensor | None) -> Tensor:
-        shape = x.shape
-        x = x.flatten(0, 1)
-        before_self, before_cross, before_feed = self.norms
-        qkv = self.qkv(_normed(before_self, x))
-        x = x + self.self_out(self._attend_self(qkv.view(*shape[:2], 3, self.heads, -1), past, mask))
-        query = self.query(_normed(before_cross, x)).to(image.dtype).view(shape)
-        x = x + self.cross_out(self._attend_cross(query, image, cache))
+    def keys_values(self, tokens: Tensor) -> Tensor:
+        """Of image tokens (B, N, dim): keys and values (2, B, heads, N, C)."""
+        count, cells, dim = tokens.shape
+        both = self.key_value(tokens.reshape(count * cells, dim)).view(count, cells, 2, self.heads, dim // self.heads)
+        return both.permute(2, 0, 3, 1, 4)
+
+    def step(
+        self, x: Tensor, past: Tensor, seen: Mapping[int, Seen], groups: RowGroups | None, mask: Tensor | None
+    ) -> Tensor:
+        (rows, new, dim), (before_self, before_cross, before_feed) = x.shape, self.norms
+        x = x.view(rows * new, dim)
+        heads = self._attend_self(self.qkv(_normed(before_self, x)).view(rows, new, 3 * dim), past, mask)
+        x = x + self.self_out(heads.view(rows * new, dim))
+        heads = self._attend_cross(self.query(_normed(before_cross, x)).view(rows, new, dim), seen, groups)
+        x = x + self.cross_out(heads.view(rows * new, dim))
         x = x + self.down(self.up(_normed(before_feed, x)))
-        return x.view(shape)
+        return x.view(rows, new, dim)
 
     def _attend_self(self, qkv: Tensor, past: Tensor, mask: Tensor | None) -> Tensor:
-        """(R, T, 3, heads, C) to (R * T, dim); `past` (2, R, heads, S, C) gets the new keys and values at its end."""
-        rows, new, _, heads, channels = qkv.shape
-        past[:, :, :, -new:] = qkv[:, :, 1:].permute(2, 0, 3, 1, 4)
-        query = qkv[:, :, 0].transpose(1, 2).reshape(rows * heads, new, channels).to(past.dtype)
-        seen = attended(query, past[0].flatten(0, 1), past[1].flatten(0, 1), mask)
-        return seen.view(rows, heads, new, channels).transpose(1, 2).reshape(rows * new, heads * channels)
+        """(R, T, 3 * dim) to (R, T, dim); `past` (2, R * heads, S, C) gets the new keys and values at its end."""
+        rows, new, size = qkv.shape
+        split = qkv.view(rows, new, 3, self.heads, size // 3 // self.heads)
+        ends = past.view(2, rows, self.heads, past.shape[2], past.shape[3]).narrow(3, -new, new)
+        ends.copy_(split.narrow(2, 1, 2).permute(2, 0, 3, 1, 4))
+        keys, values = past.unbind()
+        query = split.select(2, 0).transpose(1, 2).reshape(rows * self.heads, new, -1)
+        return _joined(attended(query.to(keys.dtype), keys.transpose(1, 2), values, mask), rows)
 
-    def _attend_cross(self, query: Tensor, image: Tensor, cache: Cache) -> Tensor:
-        """(R, T, dim) to (R * T, dim)."""
+    def _attend_cross(self, query: Tensor, seen: Mapping[int, Seen], groups: RowGroups | None) -> Tensor:
+        """(R, T, dim) to (R, T, dim)."""
 
         def look(rows: Tensor, images: slice) -> Tensor:
-            count, length, dim = rows.shape
-            split = rows.view(count, length, self.heads, -1).transpose(1, 2).reshape(count * self.heads, length, -1)
-            mask = None if cache.mask is None else cache.mask[images].flatten(0, 1)
-            seen = attended(split, image[0, images].flatten(0, 1), image[1, images].flatten(0, 1), mask)
-            return seen.view(count, self.heads, length, -1).transpose(1, 2).reshape(count, length, dim)
+            keys, values, mask = seen[images.start]
+            return _joined(attended(_split(rows, self.heads).to(keys.dtype), keys, values, mask), len(rows))
 
-        everywhere = slice(0, image.shape[1])
-        return (cache.groups.map(look, query) if cache.groups else look(query, everywhere)).flatten(0, 1)
+        return groups.map(look, query) if groups else look(query, slice(0, len(query)))
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention of (G, T, C) to (G, S, C); `mask` is added to the scores (G, T, S).
+    """Scaled dot-product attention of (G, T, C) to `key` (G, C, S) and `value` (G, S, C); `mask` joins the scores.
 
     For one query a head two plain products are faster than the fused kernels, which are made for many.
     """
     scale = 1 / math.sqrt(query.shape[-1])
-    if mask is None:
-        scores = torch.baddbmm(query.new_empty(1), query, key.transpose(1, 2), beta=0, alpha=scale)
-    else:
-        scores = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scale)
-    return torch.bmm(scores.softmax(dim=-1), value)
+    beta, added = (0, query.new_empty(1)) if mask is None else (1, mask)
+    return torch.bmm(torch.baddbmm(added, query, key, beta=beta, alpha=scale).softmax(dim=-1), value)
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """(R, T, dim) to (R * heads, T, C)."""
+    rows, new, dim = x.shape
+    if new == 1:
+        return x.reshape(rows * heads, 1, dim // heads)
+    return x.view(rows, new, heads, dim // heads).transpose(1, 2).reshape(rows * heads, new, dim // heads)
+
+
+def _joined(x: Tensor, rows: int) -> Tensor:
+    """(R * heads, T, C) to (R, T, dim)."""
+    groups, new, channels = x.shape
+    if new == 1:
+        return x.view(rows, 1, groups // rows * channels)
+    return x.view(rows, groups // rows, new, channels).transpose(1, 2).reshape(rows, new, -1)
 
 
 def _normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return torch.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 def _causal(new: int, filled: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """(T, S): 0 where one of the `new` positions may look, -inf at those after it."""
     return torch.full((new, filled), -torch.inf, dtype=dtype, device=device).triu(filled - new + 1)
-
-
-def _groups(rows: Sequence[int], images: Tensor) -> RowGroups | None:
-    groups = RowGroups.of(np.array(rows, dtype=np.int64), images.shape[1], bunched=True)
-    return groups.to(images.device) if groups else None
-
-
-def _taken(past: Tensor, index: Tensor, filled: int, length: int | None) -> Tensor:
-    taken = past.new_empty(2, len(index), past.shape[2], length or past.shape[3], past.shape[4])
-    taken[:, :, :, :filled] = past[:, index, :, :filled]
-    return taken

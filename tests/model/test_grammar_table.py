@@ -31,10 +31,10 @@ ENDS = Grammar((State(((LOW, END),)),), 9)
 def columns(table: GrammarTable, states: list[int]) -> dict[int, dict[int, tuple]]:
     """By state, then by id that is allowed there: (read, stop, next state)."""
     view = table.slice(states)
-    ids = view.ids.tolist()
+    ids, told = view.ids.tolist(), view.told
     return {
         s: {
-            ids[k]: (bool(view.read[r, k]), bool(view.stop[r, k]), int(view.following[r, k]))
+            ids[k]: (bool(told.read[r, k]), bool(told.stop[r, k]), END if told.ends[r, k] else int(view.onward[r, k]))
             for k in range(len(ids))
             if view.allowed[r, k]
         }
@@ -48,10 +48,10 @@ def test_states_are_numbered_through_and_equal_grammars_share_theirs():
     assert table.start([ONE, TWO, same]) == [1, 0, 1]
     view = table.slice([0, 1, 2])
     assert view.row.tolist() == [0, 1, 2]
-    assert view.window.tolist() == [0, 2, 0]
+    assert view.told.window.tolist() == [[0], [2], [0]]
     assert view.not_below.tolist() == [0, 0, 3]
-    assert view.has_read.tolist() == [False, True, False]
-    assert view.threshold[0] == 0.25 and min(view.threshold[1:]) > 1
+    assert view.told.has_read.tolist() == [False, True, False]
+    assert view.told.threshold[0] == 0.25 and min(view.told.threshold[1:]) > 1
     assert view.bounded and not table.slice([0, 1]).bounded
 
 
