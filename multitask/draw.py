@@ -112,8 +112,8 @@ def draw(image: NDArray[np.uint8], annotations: Sequence[Annotation]) -> Image.I
     return picture.finish()
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all."""
+def save_png(picture: Image.Image, path: Path, quick: bool = False) -> None:
+    """Write a picture whole or not at all; `quick`: in a quarter of the time, and up to a quarter larger."""
     content = BytesIO()
-    picture.save(content, format="PNG")
+    picture.save(content, format="PNG", compress_level=1 if quick else 6, compress_type=zlib.Z_RLE if quick else -1)
     write_atomic(path, content.getvalue())

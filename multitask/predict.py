@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,14 @@ from .errors import DataError, MtpError, UsageError
 from .example import Example
 from .files import unique_path, write_atomic
 from .inference import Predictor, above
-from .machine import pick_device
+from .machine import cores, pick_device
+from .model.linears import pick_precision
 from .sequence.prompting import category_words
 from .task import Annotations
 
 SCHEMA = 1  # of the JSON files
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+Reading = dict[Path, Future[Pixels]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,16 @@ class Result:
 
 
 def predict_files(
-    arguments: Sequence[str], wish: Wish, model: str | None, out: Path, device: str, seed: int, batch_size: int
+    arguments: Sequence[str],
+    wish: Wish,
+    model: str | None,
+    out: Path,
+    device: str,
+    seed: int,
+    batch_size: int,
+    precision: str = "fp32",
 ) -> Iterator[Result]:
-    """Ask a model about files, folders and patterns; results come as they are ready.
+    """Ask a model about files, folders and patterns; results come in this order, once their files are written.
 
     Raises UsageError, DataError or CheckpointError when nothing can be done at all; a bad image is a result of its own.
     """
@@ -62,16 +75,63 @@ def predict_files(
     run = open_run(model, names)
     names = names or list(run.tasks)
     given = _given(wish, words, run)
-    predictor = run.predictor(pick_device(device))
+    predictor = run.predictor(pick_device(device), pick_precision(precision))
     predictor.seed, predictor.floor = seed, wish.min_score
     for name in names:
         predictor.task(name)
     yield from (Result(failure, error=failure) for failure in failures)
-    taken: set[str] = set()
     out.mkdir(parents=True, exist_ok=True)
-    remaining = iter(files)
-    while chunk := list(islice(remaining, batch_size)):
-        yield from _predict_chunk(chunk, names, given, predictor, run, wish.min_score, out, taken)
+    yield from predict_images(files, batch_size, Order(str(run.folder), predictor, names, given, wish.min_score, out))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked about every image, and where the answers go."""
+
+    model: str  # its name in the JSON files
+    predictor: Predictor
+    names: Sequence[str]  # of tasks
+    given: Annotations
+    min_score: float
+    out: Path  # a folder that is there
+    taken: set[str] = field(default_factory=set)  # names of files in it that are results
+
+
+def predict_images(files: Sequence[Path], batch_size: int, order: Order) -> Iterator[Result]:
+    """The results of a batch come when the model has answered about the next one, or could not.
+
+    Meanwhile they are written, and the batch after next is read: the pixels of about two batches lie in memory.
+    """
+    batches = (files[first : first + batch_size] for first in range(0, len(files), batch_size))
+    done: Iterator[Result] = iter(())
+    with _helpers() as pool:
+        ahead = ({file: pool.submit(_read, file, order.given) for file in batch} for batch in batches)
+        reading = next(ahead, None)
+        while reading:
+            images, bad = _loaded(reading)
+            reading = next(ahead, None)
+            try:
+                answers = _answers(images, order)
+            finally:  # what is written is told, also before an error
+                yield from done
+            writing = [
+                pool.submit(_write, file, image, a, order, _paths(file, a, order))
+                for (file, image), a in zip(images.items(), answers, strict=True)
+            ]
+            done = chain(bad, map(Future.result, writing))
+        yield from done
+
+
+@contextmanager
+def _helpers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that read and write while the model answers, and leave it a core. After an error they begin no more."""
+    pool = ThreadPoolExecutor(max(1, min(8, cores() - 1)))
+    try:
+        with warnings.catch_warnings():  # reading an image does so too, and threads would bring back each other's
+            warnings.filterwarnings("ignore", module="PIL")
+            yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _files(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -125,63 +185,62 @@ def _box(text: str) -> list[float]:
     return [x0, y0, x1, y1]
 
 
-def _predict_chunk(
-    files: Sequence[Path],
-    names: Sequence[str],
-    given: Annotations,
-    predictor: Predictor,
-    run: Run,
-    min_score: float,
-    out: Path,
-    taken: set[str],
-) -> Iterator[Result]:
-    images: dict[Path, NDArray[np.uint8]] = {}
-    for file in files:
-        try:
-            images[file] = read_image(file)
-        except MtpError as error:
-            yield Result(str(file), error=str(error))
-        if file in images and (outside := _outside(given, images[file])):
-            yield Result(str(file), error=f"{file}: --box {outside}; give pixels of this image")
-            del images[file]
-    examples = [_example(file, image) for file, image in images.items()]
-    answers = predictor.predict(examples, names, [given] * len(examples)) if examples else []
-    for (file, image), answer in zip(images.items(), answers, strict=True):
-        kept = {name: above(prediction.annotations, min_score) for name, prediction in answer.items()}
-        yield _write(file, image, kept, run, out, taken)
-
-
-def _outside(given: Annotations, image: NDArray[np.uint8]) -> str:
-    """Which box lies wholly outside the image; empty if none does."""
+def _read(file: Path, given: Annotations) -> Pixels:
+    """The image. Raises DataError where it cannot be read, or a box lies wholly outside it."""
+    image = read_image(file)
     boxes, (height, width) = given.get("boxes"), image.shape[:2]
     for x0, y0, x1, y1 in boxes.xyxy.tolist() if isinstance(boxes, Boxes) else ():
         if x0 >= width or y0 >= height or min(x1, y1) <= 0:
-            return f"{[x0, y0, x1, y1]} lies outside its {width} x {height} pixels"
-    return ""
+            where = f"--box {[x0, y0, x1, y1]} lies outside its {width} x {height} pixels"
+            raise DataError(f"{file}: {where}; give pixels of this image")
+    return image
 
 
-def _example(file: Path, image: NDArray[np.uint8]) -> Example:
+def _loaded(reading: Reading) -> tuple[dict[Path, Pixels], list[Result]]:
+    """The images that could be read, and what is wrong with the others."""
+    images, bad = {}, []
+    for file, future in reading.items():
+        try:
+            images[file] = future.result()
+        except MtpError as error:
+            bad.append(Result(str(file), error=str(error)))
+    return images, bad
+
+
+def _answers(images: Mapping[Path, Pixels], order: Order) -> list[dict[str, Annotations]]:
+    """What each task answers about each image, from the smallest score on."""
+    examples = [_example(file, image) for file, image in images.items()]
+    answers = order.predictor.predict(examples, order.names, [order.given] * len(examples)) if examples else []
+    return [{name: above(p.annotations, order.min_score) for name, p in answer.items()} for answer in answers]
+
+
+def _example(file: Path, image: Pixels) -> Example:
     height, width = image.shape[:2]
     return Example(str(file), str(file), (width, height), {}, lambda reduce=1: image)
 
 
-def _write(
-    file: Path, image: NDArray[np.uint8], answers: dict[str, Annotations], run: Run, out: Path, taken: set[str]
-) -> Result:
+def _paths(file: Path, answers: Mapping[str, Annotations], order: Order) -> tuple[Path, Path]:
+    """Where the picture and the JSON file of an image go."""
     stem = f"{file.stem}.{'-'.join(answers)}"
-    picture = unique_path(out, stem, ".png", taken)
-    document = unique_path(out, stem, ".json", taken)
+    return unique_path(order.out, stem, ".png", order.taken), unique_path(order.out, stem, ".json", order.taken)
+
+
+def _write(
+    file: Path, image: Pixels, answers: Mapping[str, Annotations], order: Order, paths: tuple[Path, Path]
+) -> Result:
+    """Draw and write an image's answers. Raises DataError where they cannot be written."""
+    picture, document = paths
     height, width = image.shape[:2]
     record = {
         "schema": SCHEMA,
         "mtp": __version__,
-        "model": str(run.folder),
+        "model": order.model,
         "image": {"file": str(file), "width": width, "height": height},
         "tasks": {name: {kind: a.to_json() for kind, a in found.items()} for name, found in answers.items()},
     }
     try:
         shown = [a for found in answers.values() for a in found.values()]
-        save_png(draw(image, shown), picture)
+        save_png(draw(image, shown), picture, quick=True)
         write_atomic(document, json.dumps(record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise DataError(f"{picture}: cannot be written: {error.strerror}; free space, or give another --out") from error

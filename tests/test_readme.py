@@ -30,6 +30,9 @@ NOT_RUN = {
     "mtp train --tasks det --data photos --out runs/better model.encoder=resnet50 model.pretrained=true": (
         "fetches weights; tests/model/test_encoder.py has weights from a file"
     ),
+    "python benchmarks/decode.py": "measures",
+    "python benchmarks/scaling.py": "measures",
+    "python benchmarks/predict.py": "measures",
     "mtp train --init owner/name@v1 --data other": "fetches weights; tests/training/test_initial.py plays the hub",
     "mtp convert-weights resnet50.pth resnet50.safetensors": "asks at a terminal; tests/test_convert_weights.py",
     "torchrun --standalone --nproc-per-node 2 -m multitask train --tasks det --data photos --out runs/two": (

@@ -10,7 +10,18 @@ import typer
 
 from ..errors import UsageError
 from .console import output, score_table
-from .options import Config, Data, Device, Model, Overrides, Precision, chosen_config, data_words, task_names
+from .options import (
+    Config,
+    Data,
+    Device,
+    Model,
+    Overrides,
+    Precision,
+    chosen_config,
+    data_words,
+    sleep_soon,
+    task_names,
+)
 
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to score; all that the model has if left out.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split to score; found in the folder if left out.")]
@@ -47,6 +58,7 @@ def evaluate(
         raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
     if not self_test and (config or any(not word.startswith("data.") for word in overrides or ())):
         raise UsageError("--config and settings go with --self-test; a model has its own, but for data.KEY=VALUE")
+    sleep_soon()
     from ..evaluate import Scores, as_json
     from .progress import counting_bar
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,11 @@ Model = Annotated[str | None, typer.Option("--model", help="Run folder; the newe
 Init = Annotated[
     str | None, typer.Option("--init", help="Begin with the weights of this run, checkpoint or hub id (owner/name).")
 ]
+
+
+def sleep_soon() -> None:
+    """Threads of torch that wait sleep soon, and leave their core to others. To be said before torch is loaded."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def task_names(words: str | None) -> list[str] | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import errors, output, printable, table
-from .options import Device, Model, task_names
+from .options import Device, Model, Precision, sleep_soon, task_names
+
+if TYPE_CHECKING:
+    from ..predict import Result
 
 Images = Annotated[list[str], typer.Argument(help="Image files, folders or patterns such as 'photos/*.jpg'.")]
 TaskWord = Annotated[str | None, typer.Option("--task", "--tasks", help="What to do, as det or det,caption.")]
@@ -35,26 +38,33 @@ def predict(
     seed: Seed = 0,
     batch_size: Batch = 8,
     device: Device = "auto",
+    precision: Precision = "fp32",
 ) -> None:
     """Ask a model about images: prints a table, writes IMAGE.TASK.png and IMAGE.TASK.json for each.
 
     An image that cannot be read is named and left out; the exit code is then 3.
     """
     names = task_names(task)
+    sleep_soon()
     from ..predict import Wish, predict_files
 
     wish = Wish(names, ask, classes, tuple(box or ()), min_score)
-    results = predict_files(images, wish, model, out, device, seed, batch_size)
+    results = predict_files(images, wish, model, out, device, seed, batch_size, precision)
     failed = 0
     for result in results:
-        if result.error:
-            failed += 1
-            errors.print(f"skipped: {printable(result.error)}", soft_wrap=True)
-        else:
-            table(result.file, ("task", "answer", "score", "where"), result.rows)
-            output.print(f"wrote {printable(result.picture)}, {printable(result.json)}", soft_wrap=True)
+        show(result)
+        failed += bool(result.error)
     if failed:
         raise typer.Exit(3)
+
+
+def show(result: Result) -> None:
+    """Print what became of one image."""
+    if result.error:
+        errors.print(f"skipped: {printable(result.error)}", soft_wrap=True)
+    else:
+        table(result.file, ("task", "answer", "score", "where"), result.rows)
+        output.print(f"wrote {printable(result.picture)}, {printable(result.json)}", soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +10,12 @@ import typer
 from ..errors import UsageError
 from .console import output, score_table, speaks
 from .find_rate import show_rates
-from .options import Config, Data, Deterministic, Device, Init, Overrides, Seed, chosen_config
+from .options import Config, Data, Deterministic, Device, Init, Overrides, Seed, chosen_config, sleep_soon
 
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to learn, as det,caption.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/DATE-TASKS if left out.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out (the newest one if left out).")]
 FindRate = Annotated[bool, typer.Option("--find-lr", help="Try learning rates, draw their losses, train nothing.")]
-
-
-# Threads of torch that wait sleep soon, and leave their core to the loader processes. Read when torch is loaded.
-SPIN = "2000"
 
 
 def train(
@@ -42,7 +37,7 @@ def train(
     """
     if resume and (config or init or tasks or data or find_rate or seed is not None):
         raise UsageError("--resume goes on with the settings of the run: give only --out and key=value with it")
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
+    sleep_soon()
     settings = None if resume else chosen_config(config, overrides, tasks, data, seed, init)
     from ..train import resumed, start, tried_rates
     from .progress import TrainingDisplay
