@@ -22,7 +22,7 @@ from .errors import DataError, UsageError
 from .hub import saved_config
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
-from .model.linears import Precision
+from .model.speed import Speed
 from .model.state import load_into
 from .sections import DataConfig, SourceConfig
 from .sequence.text import TextCodec
@@ -44,9 +44,9 @@ class Run:
     model: EncoderDecoder
     notice: str = ""  # what had to be passed over to load it
 
-    def predictor(self, device: torch.device, precision: Precision = "fp32") -> Predictor:
+    def predictor(self, device: torch.device, speed: Speed | None = None) -> Predictor:
         model, side = self.model.to(device).eval(), self.config.model.image_size
-        return Predictor(model, self.vocab, self.tasks, side, device, self.config.seed, precision)
+        return Predictor(model, self.vocab, self.tasks, side, device, self.config.seed, speed)
 
 
 def make_tasks(config: Config) -> dict[str, Task]:

@@ -27,7 +27,7 @@ from .example import Example, Prediction
 from .files import write_atomic
 from .inference import Answers, Predictor, merged
 from .machine import pick_device
-from .model.linears import pick_precision
+from .model.speed import Speed
 from .processes import ALONE, Processes
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Exchangeable, Metric, Task
@@ -112,7 +112,7 @@ def _true_objects(example: Example) -> Annotations:
 def score_run(
     model: str | None, data: Sequence[str], split: str | None, names: Sequence[str] | None, device: str,
     batch_size: int, progress: Progress | None = None, oracle: bool = False, results: Path | None = None,
-    precision: str = "fp32",
+    speed: Speed | None = None,
 ) -> dict[str, Scores]:  # fmt: skip
     """Scores of a run on the data it was trained for, or on `data` (settings `data.path=...`); under a title.
 
@@ -121,7 +121,7 @@ def score_run(
     if run.notice:
         log.warning(run.notice)
     config = with_data(run.config, data)
-    predictor = run.predictor(pick_device(device), pick_precision(precision))
+    predictor = run.predictor(pick_device(device), speed)
     chosen = list(names or run.tasks)
     for name in chosen:
         predictor.task(name)

@@ -17,7 +17,7 @@ from .example import Example, Prediction
 from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
 from .model.generation import Request, generate
-from .model.linears import Precision
+from .model.speed import Speed
 from .model.stepping import Stepper
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Query, Task
@@ -50,7 +50,7 @@ class Predictor:
     """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, `stepper.counts` what was
     decoded, for tests and benchmarks.
 
-    `floor`: answers with a lower score are not asked about by other tasks. `precision`: of the decoder's weights.
+    `floor`: answers with a lower score are not asked about by other tasks. `speed`: how decoding runs.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Predictor:
         side: int,
         device: torch.device,
         seed: int = 0,
-        precision: Precision = "fp32",
+        speed: Speed | None = None,
     ) -> None:
         self.model, self.vocab, self.tasks = model, vocab, dict(tasks)
         self.side, self.device, self.seed = side, device, seed
         self.floor = 0.0
-        self.precision: Precision = precision
+        self.speed = speed or Speed()
         self._prepared: tuple[list[tuple[int, int]], Stepper] | None = None
         self.encoder_passes = self.encoded_views = 0
 
@@ -74,11 +74,11 @@ class Predictor:
     def stepper(self) -> Stepper:
         """The decoder, prepared for decoding: anew where its weights have changed since.
 
-        Raises UsageError where the precision is not to be had on this device.
+        Raises UsageError where what `speed` says is not to be had on this device.
         """
         now = [(p.data_ptr(), p._version) for p in self.model.decoder.parameters()]
         if self._prepared is None or self._prepared[0] != now:
-            self._prepared = now, Stepper(self.model.decoder, self.precision)
+            self._prepared = now, self.speed.stepper(self.model.decoder)
         return self._prepared[1]
 
     @torch.inference_mode()

@@ -25,7 +25,7 @@ from .example import Example
 from .files import unique_path, write_atomic
 from .inference import Predictor, above
 from .machine import cores, pick_device
-from .model.linears import pick_precision
+from .model.speed import Speed
 from .sequence.prompting import category_words
 from .task import Annotations
 
@@ -64,7 +64,7 @@ def predict_files(
     device: str,
     seed: int,
     batch_size: int,
-    precision: str = "fp32",
+    speed: Speed | None = None,
 ) -> Iterator[Result]:
     """Ask a model about files, folders and patterns; results come in this order, once their files are written.
 
@@ -75,7 +75,7 @@ def predict_files(
     run = open_run(model, names)
     names = names or list(run.tasks)
     given = _given(wish, words, run)
-    predictor = run.predictor(pick_device(device), pick_precision(precision))
+    predictor = run.predictor(pick_device(device), speed)
     predictor.seed, predictor.floor = seed, wish.min_score
     for name in names:
         predictor.task(name)

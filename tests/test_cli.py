@@ -305,6 +305,26 @@ def test_a_seed_and_its_run_are_repeated(shell: Shell, tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- predict
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_prediction_in_low_precision_is_near(shell: Shell, out: str, precision: str) -> None:
+    boxes = {}
+    for name in ("fp32", precision):
+        words = ("--task", "det", "one/img.png", "--min-score", "0", "--precision", name, "--out", f"{out}/{name}")
+        done = shell.mtp("predict", *words)
+        assert done.code == 0, done.err
+        boxes[name] = json.loads(Path(out, name, "img.det.json").read_text())["tasks"]["det"]["boxes"]
+    exact, found = ([box["score"] for box in boxes[name]] for name in ("fp32", precision))
+    assert max(found) == pytest.approx(max(exact), abs=0.05)
+
+
+@pytest.mark.parametrize("command", [("predict", "one/img.png"), ("eval",)])
+def test_speeds_that_there_are_not_are_refused(shell: Shell, command: tuple[str, ...]) -> None:
+    done = shell.mtp(*command, "--model", "runs/smoke", "--precision", "fp15")
+    assert done.code == 2 and "--precision fp15: there is fp32, bf16 and int8; did you mean" in done.err
+    done = shell.mtp(*command, "--model", "runs/smoke", "--cuda-graphs", "--device", "cpu")
+    assert done.code == 2 and "--cuda-graphs needs a GPU" in done.err
+
+
 def test_prediction_writes_a_picture_and_a_file(shell: Shell, out: str) -> None:
     done = shell.mtp("predict", "--task", "det", "one/img.png", "--min-score", "0", "--out", out)
     assert done.code == 0, done.err

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from .console import output, score_table
 from .options import (
     Config,
+    CudaGraphs,
     Data,
     Device,
     Model,
@@ -49,6 +50,7 @@ def evaluate(
     config: Config = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    cuda_graphs: CudaGraphs = False,
     json_: Json = False,
 ) -> None:
     """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
@@ -69,12 +71,22 @@ def evaluate(
         scores = score_truth(chosen_config(config, overrides, tasks, data, None), split)
     else:
         from ..evaluate import score_run
+        from ..model.speed import Speed
 
         words = [*data_words(data), *(overrides or ())]
         with counting_bar("scoring") as progress:
             chosen = task_names(tasks)
             scores = score_run(
-                model, words, split, chosen, device, batch_size, progress, oracle_boxes, save_results, precision
+                model,
+                words,
+                split,
+                chosen,
+                device,
+                batch_size,
+                progress,
+                oracle_boxes,
+                save_results,
+                Speed(precision, cuda_graphs),
             )
     if json_:
         typer.echo(json.dumps(as_json(scores), indent=1))

@@ -30,6 +30,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")
 Precision = Annotated[
     str, typer.Option("--precision", help="Of decoding: fp32, bf16, or int8 (weights of 8 bits, on a CPU).")
 ]
+CudaGraphs = Annotated[bool, typer.Option("--cuda-graphs", help="Replay decoding steps as CUDA graphs.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of weights, data order and augmentation.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Refuse operations whose result may vary.")]
 Model = Annotated[str | None, typer.Option("--model", help="Run folder; the newest under runs/ if left out.")]

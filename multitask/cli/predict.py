@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import errors, output, printable, table
-from .options import Device, Model, Precision, sleep_soon, task_names
+from .options import CudaGraphs, Device, Model, Precision, sleep_soon, task_names
 
 if TYPE_CHECKING:
     from ..predict import Result
@@ -39,6 +39,7 @@ def predict(
     batch_size: Batch = 8,
     device: Device = "auto",
     precision: Precision = "fp32",
+    cuda_graphs: CudaGraphs = False,
 ) -> None:
     """Ask a model about images: prints a table, writes IMAGE.TASK.png and IMAGE.TASK.json for each.
 
@@ -46,10 +47,11 @@ def predict(
     """
     names = task_names(task)
     sleep_soon()
+    from ..model.speed import Speed
     from ..predict import Wish, predict_files
 
     wish = Wish(names, ask, classes, tuple(box or ()), min_score)
-    results = predict_files(images, wish, model, out, device, seed, batch_size, precision)
+    results = predict_files(images, wish, model, out, device, seed, batch_size, Speed(precision, cuda_graphs))
     failed = 0
     for result in results:
         show(result)

@@ -16,6 +16,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Linear = Callable[[Tensor], Tensor]  # (R, I) float32 to (R, O)
 FEW = 4  # rows from which packed weights pay
 INT8_ROWS = 16  # rows up to which the integer kernel, made for few, is the faster one
+INT8_INPUTS = 32  # a kernel that reads past the end of a row unless its length is a multiple
 HALF_OF_INT8 = 127
 
 
@@ -76,11 +77,12 @@ class Int8:
         self.scale = (weight.abs().amax(dim=1) / HALF_OF_INT8).clamp(min=torch.finfo(torch.float32).tiny)
         self.weight = (weight / self.scale[:, None]).round().to(torch.int8)
         self.scale, self.bias, self.gelu = self.scale.bfloat16(), layer.bias.detach().float(), gelu
+        self.rows = 0 if layer.in_features % INT8_INPUTS else INT8_ROWS
         self.many = Plain(layer, torch.bfloat16, gelu)
         self.many.weight = self.weight.bfloat16() * self.scale[:, None]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if len(x) > INT8_ROWS:
+        if len(x) > self.rows:
             return self.many(x)
         y = torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale) + self.bias
         return F.gelu(y) if self.gelu else y

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Cache:
     rows: list[int]
     """The image of each row."""
     filled: int = 0
+    replay: Callable[[Tensor, int], Tensor] | None = field(default=None, init=False)
+    """A step of these rows, captured (`graphs`)."""
 
     def __post_init__(self) -> None:
         own, device = np.array(self.rows, dtype=np.int64), self.images[0].device
@@ -123,8 +125,15 @@ class Stepper:
         self.counts.positions += rows * new
         x = self.decoder.embed(tokens, begin)
         mask = _causal(new, cache.filled, x.device, self.attention_dtype) if new > 1 else None
-        for layer, past, seen in zip(self.layers, cache.past, cache.seen, strict=True):
-            x = layer.step(x, past.narrow(2, 0, cache.filled), seen, cache.groups, mask)
+        return self.through(x, [past.narrow(2, 0, cache.filled) for past in cache.past], cache, mask)
+
+    def through(
+        self, x: Tensor, pasts: Sequence[Tensor], cache: Cache, mask: Tensor | None, place: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states of embedded tokens (R, T, dim), whose keys and values go to the end of `pasts`, or to `place`
+        (1,) int64 in them; `mask` is added to the scores of self-attention (R * heads, T, S)."""
+        for layer, past, seen in zip(self.layers, pasts, cache.seen, strict=True):
+            x = layer.step(x, past, seen, cache.groups, mask, place)
         return _normed(self.decoder.norm, x)
 
     def output(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,23 +169,34 @@ class _Layer:
         return both.permute(2, 0, 3, 1, 4)
 
     def step(
-        self, x: Tensor, past: Tensor, seen: Mapping[int, Seen], groups: RowGroups | None, mask: Tensor | None
+        self,
+        x: Tensor,
+        past: Tensor,
+        seen: Mapping[int, Seen],
+        groups: RowGroups | None,
+        mask: Tensor | None,
+        place: Tensor | None,
     ) -> Tensor:
+        """What the arguments are is told by `Stepper.through` and `Cache`."""
         (rows, new, dim), (before_self, before_cross, before_feed) = x.shape, self.norms
         x = x.view(rows * new, dim)
-        heads = self._attend_self(self.qkv(_normed(before_self, x)).view(rows, new, 3 * dim), past, mask)
+        heads = self._attend_self(self.qkv(_normed(before_self, x)).view(rows, new, 3 * dim), past, mask, place)
         x = x + self.self_out(heads.view(rows * new, dim))
         heads = self._attend_cross(self.query(_normed(before_cross, x)).view(rows, new, dim), seen, groups)
         x = x + self.cross_out(heads.view(rows * new, dim))
         x = x + self.down(self.up(_normed(before_feed, x)))
         return x.view(rows, new, dim)
 
-    def _attend_self(self, qkv: Tensor, past: Tensor, mask: Tensor | None) -> Tensor:
-        """(R, T, 3 * dim) to (R, T, dim); `past` (2, R * heads, S, C) gets the new keys and values at its end."""
+    def _attend_self(self, qkv: Tensor, past: Tensor, mask: Tensor | None, place: Tensor | None) -> Tensor:
+        """(R, T, 3 * dim) to (R, T, dim); `past` (2, R * heads, S, C) gets the new keys and values."""
         rows, new, size = qkv.shape
         split = qkv.view(rows, new, 3, self.heads, size // 3 // self.heads)
-        ends = past.view(2, rows, self.heads, past.shape[2], past.shape[3]).narrow(3, -new, new)
-        ends.copy_(split.narrow(2, 1, 2).permute(2, 0, 3, 1, 4))
+        kept = past.view(2, rows, self.heads, past.shape[2], past.shape[3])
+        added = split.narrow(2, 1, 2).permute(2, 0, 3, 1, 4)
+        if place is None:
+            kept.narrow(3, -new, new).copy_(added)
+        else:
+            kept.index_copy_(3, place, added.to(kept.dtype))
         keys, values = past.unbind()
         query = split.select(2, 0).transpose(1, 2).reshape(rows * self.heads, new, -1)
         return _joined(attended(query.to(keys.dtype), keys.transpose(1, 2), values, mask), rows)

@@ -38,6 +38,15 @@ def test_near_the_layer_for_few_and_many_rows(layer, precision, rows, gelu):
     assert precision == "fp32" or error > 1e-5  # it did round
 
 
+@pytest.mark.parametrize("inputs", [7, 20, 40, 250])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@torch.inference_mode()
+def test_sizes_that_no_kernel_is_made_for(precision, inputs):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(inputs, 11), torch.randn(3, inputs)
+    torch.testing.assert_close(prepared(layer, precision)(x).float(), layer(x), atol=0.05, rtol=0)
+
+
 @torch.inference_mode()
 def test_without_the_private_functions_the_public_ones_do(layer, monkeypatch):
     monkeypatch.setattr(linears, "_packs", lambda dtype: False)
