@@ -14,7 +14,7 @@ from ..errors import UsageError, nearest
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Linear = Callable[[Tensor], Tensor]  # (R, I) float32 to (R, O)
-FEW = 4  # rows from which packed weights pay
+PACKED_ROWS = 8  # rows that packed weights are laid out for; any number can be multiplied
 INT8_ROWS = 16  # rows up to which the integer kernel, made for few, is the faster one
 INT8_INPUTS = 32  # a kernel that reads past the end of a row unless its length is a multiple
 HALF_OF_INT8 = 127
@@ -29,7 +29,7 @@ def pick_precision(word: str) -> Precision:
 
 
 def prepared(layer: nn.Linear, precision: Precision, gelu: bool = False) -> Linear:
-    """What `layer` does, and an exact GELU after it where `gelu` says so. Weights but those of plain fp32 are copies.
+    """What `layer` does, and an exact GELU after it where `gelu` says so. The weights may be copies.
 
     Raises UsageError for int8 where PyTorch has no integer kernel: on a GPU, and on some processors.
     """
@@ -54,16 +54,14 @@ class Plain:
 
 
 class Packed:
-    """oneDNN's, with the weights laid out for it once; of few float32 rows, PyTorch's."""
+    """oneDNN's, with the weights laid out for it once."""
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype, gelu: bool) -> None:
-        self.plain, self.bias, self.dtype = Plain(layer, dtype, gelu), layer.bias.detach().to(dtype), dtype
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(self.plain.weight.contiguous(), 2 * FEW)
-        self.after = "gelu" if gelu else "none"
+        weight, self.bias = (p.detach().to(dtype) for p in (layer.weight, layer.bias))
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), PACKED_ROWS)
+        self.dtype, self.after = dtype, "gelu" if gelu else "none"
 
     def __call__(self, x: Tensor) -> Tensor:
-        if len(x) < FEW and self.dtype == torch.float32:
-            return self.plain(x)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.bias, self.after, [], "none")
         return y
 

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from multitask.errors import UsageError
 from multitask.model import linears
 from multitask.model.generation import Request, generate
-from multitask.model.linears import FEW, INT8_ROWS, PRECISIONS, pick_precision, prepared
+from multitask.model.linears import INT8_ROWS, PACKED_ROWS, PRECISIONS, pick_precision, prepared
 from multitask.model.stepping import Stepper
 
 from .test_generation import EOS, GREEDY, cycle, memory_of, prompt
 
 ERROR = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.03}  # of the largest output
-ROWS = (1, FEW - 1, FEW, INT8_ROWS, INT8_ROWS + 1, 100)
+ROWS = (1, 3, PACKED_ROWS, INT8_ROWS, INT8_ROWS + 1, 100)
 
 
 @pytest.fixture
