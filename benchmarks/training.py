@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as `mtp train` does, before t
 
 import numpy as np
 import torch
+from host import machine
 from loader import photograph
 
 from multitask.assembly import fitted, make_tasks, open_split
@@ -194,15 +194,6 @@ def compare_processes(name: str, words: Sequence[str], config: Config, rounds: i
     for processes, found in rates.items():
         print(f"{processes} x {cores() // processes} threads {statistics.median(found):10.1f}")
     print(f"ratio {ratio:18.3f}")
-
-
-def machine() -> str:
-    """What the times were taken on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{model}, {cores()} cores, load {os.getloadavg()[0]:.1f}; {versions}"
 
 
 def main() -> None:

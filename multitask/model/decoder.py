@@ -93,7 +93,7 @@ class Decoder(nn.Module):
 
     def forward(self, inputs: Tensor, memory: Memory, rows: Tensor | None = None) -> Tensor:
         """Hidden states (R, L, dim) of `inputs` (R, L) int64; row r looks at image rows[r] (None: at image r)."""
-        groups = None if rows is None else RowGroups.of(rows, len(memory.tokens))
+        groups = None if rows is None else RowGroups.of(rows.tolist(), len(memory.tokens), rows.device)
         x = self.embed(inputs, 0)
         for layer in self.layers:
             x = layer(x, layer.keys_values(memory.tokens), memory.mask, groups)

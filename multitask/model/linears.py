@@ -17,7 +17,7 @@ Linear = Callable[[Tensor], Tensor]  # (R, I) float32 to (R, O)
 PACKED_ROWS = 8  # rows that packed weights are laid out for; any number can be multiplied
 INT8_ROWS = 16  # rows up to which the integer kernel, made for few, is the faster one
 INT8_INPUTS = 32  # a kernel that reads past the end of a row unless its length is a multiple
-HALF_OF_INT8 = 127
+LARGEST_INT8 = 127
 
 
 def pick_precision(word: str) -> Precision:
@@ -72,7 +72,7 @@ class Int8:
     def __init__(self, layer: nn.Linear, gelu: bool) -> None:
         _check_int8(layer.weight.device)
         weight = layer.weight.detach().float()
-        self.scale = (weight.abs().amax(dim=1) / HALF_OF_INT8).clamp(min=torch.finfo(torch.float32).tiny)
+        self.scale = (weight.abs().amax(dim=1) / LARGEST_INT8).clamp(min=torch.finfo(torch.float32).tiny)
         self.weight = (weight / self.scale[:, None]).round().to(torch.int8)
         self.scale, self.bias, self.gelu = self.scale.bfloat16(), layer.bias.detach().float(), gelu
         self.rows = 0 if layer.in_features % INT8_INPUTS else INT8_ROWS

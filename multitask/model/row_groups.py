@@ -6,7 +6,7 @@ nothing of the image is copied, however many rows share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,25 +32,15 @@ class RowGroups:
     back: Tensor | None  # (R,) place of each row, counted through all bunches; None: in order
 
     @classmethod
-    def of(cls, rows: Tensor | NDArray[np.int64], images: int, bunched: bool = False) -> RowGroups | None:
-        """The groups of `rows` (R,) int64 into `images` images; None where row i looks at image i.
+    def of(cls, rows: Sequence[int], images: int, device: torch.device, bunched: bool = False) -> RowGroups | None:
+        """The groups of `rows`, the image of each, into `images` images; None where row i looks at image i.
 
         bunched: images with far more rows than others get a bunch of their own, so that few places are left over.
         """
-        device = rows.device if isinstance(rows, Tensor) else None
-        own = np.asarray(rows.tolist() if isinstance(rows, Tensor) else rows, dtype=np.int64)
+        own = np.array(rows, dtype=np.int64)
         if np.array_equal(own, np.arange(images)):
             return None
         return _grouped(own, np.bincount(own, minlength=images), bunched, device)
-
-    def to(self, device: torch.device) -> RowGroups:
-        """The same on another device."""
-
-        def moved(index: Tensor | slice) -> Tensor | slice:
-            return index.to(device) if isinstance(index, Tensor) else index
-
-        bunches = tuple(Bunch(b.images, b.places, moved(b.rows)) for b in self.bunches)
-        return RowGroups(bunches, None if self.back is None else self.back.to(device))
 
     def map(self, attend: Callable[[Tensor, slice], Tensor], x: Tensor) -> Tensor:
         """(R, T, D) to (R, T, D), by way of `attend(x (B, places * T, D), images)` for the images of each bunch."""
@@ -63,9 +53,7 @@ class RowGroups:
         return whole if self.back is None else whole[self.back]
 
 
-def _grouped(
-    rows: NDArray[np.int64], counts: NDArray[np.int64], bunched: bool, device: torch.device | None
-) -> RowGroups:
+def _grouped(rows: NDArray[np.int64], counts: NDArray[np.int64], bunched: bool, device: torch.device) -> RowGroups:
     order, first = rows.argsort(kind="stable"), counts.cumsum() - counts
     back, bunches, passed = np.empty_like(rows), [], 0
     for begin, end in _runs(counts) if bunched else [(0, len(counts))]:
@@ -92,7 +80,7 @@ def _runs(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         begin = max(end, begin + 1)
 
 
-def _index(chosen: NDArray[np.int64], device: torch.device | None) -> Tensor | slice:
+def _index(chosen: NDArray[np.int64], device: torch.device) -> Tensor | slice:
     begin, end = int(chosen[0]), int(chosen[0]) + len(chosen)
     if np.array_equal(chosen, np.arange(begin, end)):
         return slice(begin, end)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,10 +46,8 @@ class Cache:
     """A step of these rows, captured (`graphs`)."""
 
     def __post_init__(self) -> None:
-        own, device = np.array(self.rows, dtype=np.int64), self.images[0].device
-        groups = RowGroups.of(own, self.images[0].shape[1], bunched=True)
-        self.groups = groups.to(device) if groups else None
-        parts = [bunch.images for bunch in groups.bunches] if groups else [slice(0, len(own))]
+        self.groups = RowGroups.of(self.rows, self.images[0].shape[1], self.images[0].device, bunched=True)
+        parts = [bunch.images for bunch in self.groups.bunches] if self.groups else [slice(0, len(self.rows))]
         self.seen = [{part.start: self._seen(image, part) for part in parts} for image in self.images]
         """What each layer looks at, by the first image of a bunch."""
 
