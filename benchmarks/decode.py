@@ -52,8 +52,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch.profiler import ProfilerActivity, profile
 
-from multitask.model.linears import PRECISIONS
-from multitask.model.stepping import Stepper
+from multitask.decoding.linears import PRECISIONS
+from multitask.decoding.stepping import Stepper
 
 WIDTHS = {"transformers": VIT_S, "projected": DIM}  # of the features that the library is given
 PEERS = (*WIDTHS, "bare")

@@ -19,8 +19,8 @@ import torch
 from host import machine
 
 from multitask.model.decoder import Decoder, Memory
-from multitask.model.generation import Request, generate
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import Request, generate
+from multitask.decoding.stepping import Stepper
 from multitask.sequence.grammar import Grammar, State
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding

@@ -36,8 +36,8 @@ from decoding_setup import (
 from rich.console import Console
 from rich.table import Column, Table
 
-from multitask.model.linears import PRECISIONS
-from multitask.model.stepping import Stepper
+from multitask.decoding.linears import PRECISIONS
+from multitask.decoding.stepping import Stepper
 
 OBJECTS = (1, 2, 5, 10, 20, 50, 100)
 BOXES = (1, 2, 4, 10, 32, 64)

@@ -22,7 +22,7 @@ from .errors import DataError, UsageError
 from .hub import saved_config
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
-from .model.speed import Speed
+from .decoding.speed import Speed
 from .model.state import load_into
 from .sections import DataConfig, SourceConfig
 from .sequence.text import TextCodec

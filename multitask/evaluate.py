@@ -27,7 +27,7 @@ from .example import Example, Prediction
 from .files import write_atomic
 from .inference import Answers, Predictor, merged
 from .machine import pick_device
-from .model.speed import Speed
+from .decoding.speed import Speed
 from .processes import ALONE, Processes
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Exchangeable, Metric, Task

@@ -16,9 +16,9 @@ from .errors import UsageError
 from .example import Example, Prediction
 from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
-from .model.generation import Request, generate
-from .model.speed import Speed
-from .model.stepping import Stepper
+from .decoding.generation import Request, generate
+from .decoding.speed import Speed
+from .decoding.stepping import Stepper
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Query, Task
 

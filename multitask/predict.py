@@ -25,7 +25,7 @@ from .example import Example
 from .files import unique_path, write_atomic
 from .inference import Predictor, above
 from .machine import cores, pick_device
-from .model.speed import Speed
+from .decoding.speed import Speed
 from .sequence.prompting import category_words
 from .task import Annotations
 

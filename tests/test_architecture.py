@@ -21,7 +21,7 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference"], 3),
     **dict.fromkeys(["convert_weights"], 3),
-    **dict.fromkeys(["data", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
+    **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
     **dict.fromkeys(["processes", "run_folder", "sections"], 1),
     **dict.fromkeys(["sequence", "skeleton", "task", "walks"], 1),

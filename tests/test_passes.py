@@ -18,8 +18,8 @@ from multitask.errors import UsageError
 from multitask.example import Example
 from multitask.inference import Answers, Predictor
 from multitask.model.encoder_decoder import EncoderDecoder
-from multitask.model.generation import STEPS
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import STEPS
+from multitask.decoding.stepping import Stepper
 from multitask.task import Annotations, Decoded, Decoding, Query, Task, Vocabulary
 from multitask.tasks.captioning import Captioning, CaptioningOptions
 from multitask.tasks.detection import Detection, DetectionOptions

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from multitask.annotations import Boxes
-from multitask.model import generation
+from multitask.decoding import generation
 from multitask.model.encoder_decoder import EncoderDecoder
-from multitask.model.generation import Request, generate
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import Request, generate
+from multitask.decoding.stepping import Stepper
 from multitask.task import Decoding, Task
 from multitask.testing import SIDE
 
-from .model.test_generation import check, reference, stay
+from .decoding.test_generation import check, reference, stay
 from .test_passes import ALL, VOCAB, four_tasks, model, places
 
 __all__ = ["model"]  # a fixture

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.model.generation import Request, generate
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import Request, generate
+from multitask.decoding.stepping import Stepper
 from multitask.sequence.grammar import END, Grammar, State
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding

@@ -71,7 +71,7 @@ def evaluate(
         scores = score_truth(chosen_config(config, overrides, tasks, data, None), split)
     else:
         from ..evaluate import score_run
-        from ..model.speed import Speed
+        from ..decoding.speed import Speed
 
         words = [*data_words(data), *(overrides or ())]
         with counting_bar("scoring") as progress:

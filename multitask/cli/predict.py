@@ -47,7 +47,7 @@ def predict(
     """
     names = task_names(task)
     sleep_soon()
-    from ..model.speed import Speed
+    from ..decoding.speed import Speed
     from ..predict import Wish, predict_files
 
     wish = Wish(names, ask, classes, tuple(box or ()), min_score)

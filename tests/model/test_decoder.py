@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multitask.errors import UsageError
 from multitask.model.decoder import Memory
 from multitask.model.row_groups import RowGroups
-from multitask.model.stepping import Stepper
+from multitask.decoding.stepping import Stepper
 
 VOCAB = 50
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from multitask.model.stepping import Stepper
+from multitask.decoding.stepping import Stepper
 from multitask.model.transformer import position_codes
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.model.grammar_table import GrammarTable
+from multitask.decoding.grammar_table import GrammarTable
 from multitask.sequence.grammar import END, Grammar, State, Stop
 from multitask.sequence.ids import Ids
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from multitask.errors import UsageError
-from multitask.model import generation
+from multitask.decoding import generation
 from multitask.model.decoder import Memory
-from multitask.model.generation import Request, generate
-from multitask.model.sampling import row_noise
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import Request, generate
+from multitask.decoding.sampling import row_noise
+from multitask.decoding.stepping import Stepper
 from multitask.sequence.grammar import END, Grammar, State, Stop
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multitask.model.generation import generate
-from multitask.model.graphs import GraphStepper
-from multitask.model.stepping import Stepper
+from multitask.decoding.generation import generate
+from multitask.decoding.graphs import GraphStepper
+from multitask.decoding.stepping import Stepper
 
 from .test_generation import DECODINGS, EOS, GREEDY, memory_of, mixed, same
 
@@ -35,8 +35,7 @@ def test_what_is_not_written_yet_is_not_looked_at(tiny, monkeypatch):
     monkeypatch.setattr(GraphStepper, "capture", plainly)
     stepper, tokens = GraphStepper(tiny.decoder), torch.tensor([[3], [4]])
     cache = stepper.start(memory_of(2), [0, 1], 9)
-    for past in cache.past:
-        past.fill_(torch.nan)
+    cache.past.fill_(torch.nan)
     with torch.no_grad():
         hidden = [stepper.step(tokens, cache) for _ in range(9)]
         expected = tiny.decoder(tokens.expand(2, 9), memory_of(2))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multitask.model.sampling import Sampler, likely, row_noise
+from multitask.decoding.sampling import Sampler, likely, row_noise
 from multitask.sequence.prompting import Decoding
 
 CPU = torch.device("cpu")

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .stepping import Cache, Stepper
+from .cache import Cache
+from .layer import Span
+from .stepping import Stepper
 
 log = logging.getLogger(__name__)
 WARM_UP = 2  # steps before the capture, in which libraries allocate what they need
@@ -37,15 +39,14 @@ class GraphStepper(Stepper):
 
     def step_at(self, tokens: Tensor, place: Tensor, cache: Cache) -> Tensor:
         """Hidden states (R, 1, dim) of `tokens` (R, 1) at position `place` (1,) int64; `cache.filled` stays."""
-        decoder, length = self.decoder, cache.past[0].shape[2]
+        decoder, length = self.decoder, cache.past.shape[4]
         x = F.embedding(tokens, decoder.embedding) + decoder.positions.index_select(0, place)
         later = torch.arange(length, device=place.device) > place
         mask = torch.zeros(1, 1, length, dtype=self.attention_dtype, device=place.device).masked_fill(later, -torch.inf)
-        return self.through(x, cache.past, cache, mask, place)
+        return self.through(x, Span(len(tokens), 1, mask, place), cache, cache.whole())
 
     def _captured(self, tokens: Tensor, cache: Cache) -> Callable[[Tensor, int], Tensor] | None:
-        for past in cache.past:
-            past[:, :, cache.filled :] = 0  # what is not written yet may be no number, which no mask hides
+        cache.past[..., cache.filled :, :] = 0  # what is not written yet may be no number, which no mask hides
         try:
             return self.capture(tokens, cache)
         except (RuntimeError, ValueError) as error:

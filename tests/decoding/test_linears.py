@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from multitask.errors import UsageError
-from multitask.model import linears
-from multitask.model.generation import Request, generate
-from multitask.model.linears import INT8_ROWS, PACKED_ROWS, PRECISIONS, pick_precision, prepared
-from multitask.model.stepping import Stepper
+from multitask.decoding import linears
+from multitask.decoding.generation import Request, generate
+from multitask.decoding.linears import INT8_ROWS, PACKED_ROWS, PRECISIONS, pick_precision, prepared
+from multitask.decoding.stepping import Stepper
 
 from .test_generation import EOS, GREEDY, cycle, memory_of, prompt
 

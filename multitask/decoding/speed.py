@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from .decoder import Decoder
+from ..model.decoder import Decoder
 from .graphs import GraphStepper
 from .linears import pick_precision
 from .stepping import Stepper

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..sequence.grammar import Grammar
 from ..sequence.prompting import Decoding
 from ..task import Decoded
-from .decoder import Memory
+from ..model.decoder import Memory
 from .grammar_table import GrammarTable, Slice
 from .reading import Reading, Step, read_steps
 from .sampling import Sampler
