@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from decoding_setup import COORDINATES, DEPTH, DIM, HEADS, LENGTH, MLP_DIM, PATCH, SIDE, Work, named
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from multitask.model.decoder import DecoderLayer, Memory
 from multitask.decoding.linears import Precision, prepared
 from multitask.decoding.stepping import Stepper
+from multitask.model.decoder import DecoderLayer, Memory
 
 VIT_S = 384  # width of its features
 SPECIAL = {"decoder_start_token_id": 0, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
@@ -85,9 +84,11 @@ def bare(stepper: Stepper, memory: Memory, tokens: int) -> Work:
     cache = stepper.start(memory, range(count), tokens)
     hidden = torch.randn(count, DIM, device=memory.tokens.device)
     parts = zip(decoder.layers, cache.past, cache.images, strict=True)
-    layers = [layer_products(layer, past.normal_().flatten(1, 2), image, stepper.precision) for layer, past, image in parts]
+    layers = [
+        layer_products(layer, past.normal_().flatten(1, 2), image, stepper.precision) for layer, past, image in parts
+    ]
     names = [COORDINATES] * (FIELDS - 1) + [named(len(decoder.embedding))]
-    outputs = [partial(F.linear, hidden, *stepper.output(torch.from_numpy(n.array()).to(hidden.device))) for n in names]
+    outputs = [partial(stepper.output(torch.from_numpy(n.array()).to(hidden.device)).product, hidden) for n in names]
 
     steps: list[list[Work]] = [
         images,

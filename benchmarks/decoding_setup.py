@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from host import machine
 
-from multitask.model.decoder import Decoder, Memory
 from multitask.decoding.generation import Request, generate
 from multitask.decoding.stepping import Stepper
+from multitask.model.decoder import Decoder, Memory
 from multitask.sequence.grammar import Grammar, State
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding

@@ -18,11 +18,11 @@ from .data.dataset import Dataset, captions
 from .data.faults import tally
 from .data.joined import JoinedDataset, Part
 from .data.source import open_dataset
+from .decoding.speed import Speed
 from .errors import DataError, UsageError
 from .hub import saved_config
 from .inference import Predictor
 from .model.encoder_decoder import EncoderDecoder, build_model
-from .decoding.speed import Speed
 from .model.state import load_into
 from .sections import DataConfig, SourceConfig
 from .sequence.text import TextCodec

@@ -22,12 +22,12 @@ from .data.dataset import Dataset
 from .data.faults import Skipped
 from .data.scored import scored
 from .data.transforms import place
+from .decoding.speed import Speed
 from .errors import DataError
 from .example import Example, Prediction
 from .files import write_atomic
 from .inference import Answers, Predictor, merged
 from .machine import pick_device
-from .decoding.speed import Speed
 from .processes import ALONE, Processes
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Exchangeable, Metric, Task

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from .annotations import Annotation, Boxes
 from .data.transforms import Placement, Region, place
+from .decoding.generation import Request, generate
+from .decoding.speed import Speed
+from .decoding.stepping import Stepper
 from .errors import UsageError
 from .example import Example, Prediction
 from .model.decoder import Memory
 from .model.encoder_decoder import EncoderDecoder
-from .decoding.generation import Request, generate
-from .decoding.speed import Speed
-from .decoding.stepping import Stepper
 from .sequence.vocabulary import Vocabulary
 from .task import Annotations, Decoded, Query, Task
 

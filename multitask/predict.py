@@ -19,13 +19,13 @@ from . import __version__, plugins
 from .annotations import Annotation, Boxes, Captions, Labels
 from .assembly import Run, open_run
 from .data.images import list_images, read_image
+from .decoding.speed import Speed
 from .draw import draw, save_png
 from .errors import DataError, MtpError, UsageError
 from .example import Example
 from .files import unique_path, write_atomic
 from .inference import Predictor, above
 from .machine import cores, pick_device
-from .decoding.speed import Speed
 from .sequence.prompting import category_words
 from .task import Annotations
 

@@ -14,12 +14,12 @@ import torch
 from multitask import inference
 from multitask.annotations import Boxes, Captions, Labels
 from multitask.data.shapes import INFO
+from multitask.decoding.generation import STEPS
+from multitask.decoding.stepping import Stepper
 from multitask.errors import UsageError
 from multitask.example import Example
 from multitask.inference import Answers, Predictor
 from multitask.model.encoder_decoder import EncoderDecoder
-from multitask.decoding.generation import STEPS
-from multitask.decoding.stepping import Stepper
 from multitask.task import Annotations, Decoded, Decoding, Query, Task, Vocabulary
 from multitask.tasks.captioning import Captioning, CaptioningOptions
 from multitask.tasks.detection import Detection, DetectionOptions

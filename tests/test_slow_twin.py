@@ -8,9 +8,9 @@ import torch
 
 from multitask.annotations import Boxes
 from multitask.decoding import generation
-from multitask.model.encoder_decoder import EncoderDecoder
 from multitask.decoding.generation import Request, generate
 from multitask.decoding.stepping import Stepper
+from multitask.model.encoder_decoder import EncoderDecoder
 from multitask.task import Decoding, Task
 from multitask.testing import SIDE
 

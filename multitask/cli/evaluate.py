@@ -70,8 +70,8 @@ def evaluate(
 
         scores = score_truth(chosen_config(config, overrides, tasks, data, None), split)
     else:
-        from ..evaluate import score_run
         from ..decoding.speed import Speed
+        from ..evaluate import score_run
 
         words = [*data_words(data), *(overrides or ())]
         with counting_bar("scoring") as progress:

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..model.decoder import Memory
 from ..sequence.grammar import Grammar
 from ..sequence.prompting import Decoding
 from ..task import Decoded
-from ..model.decoder import Memory
 from .grammar_table import GrammarTable, Slice
 from .reading import Reading, Step, read_steps
 from .sampling import Sampler
-from .stepping import Stepper
+from .stepping import Output, Stepper
 
 STEPS = 8  # drawn before the host looks
 KEPT_SCORES = 2**24  # scores kept until the host looks, at most
@@ -92,7 +92,7 @@ class _Rows:
         self.history = torch.from_numpy(_padded(requests, length)).to(self.device)
         self.state = torch.tensor(self.table.start(grammars), device=self.device)
         self.states = self.table.start(grammars)  # as the host last saw them
-        self.outputs: dict[Slice, tuple[Tensor, Tensor]] = {}
+        self.outputs: dict[Slice, Output] = {}
         self._read_prompts(memory, [images.index(r.image) for r in requests], length)
         self._leave(self.limit <= self.prompt_length)
 
@@ -143,27 +143,26 @@ class _Rows:
         logits = self.stepper.scores(self.hidden, self.outputs[view])
         self.hidden = None
         row = None if view.single else view.row[self.state]
-        allowed = None if row is None else view.allowed[row]
+        if row is not None:
+            logits = logits.masked_fill(view.forbidden[row], -torch.inf)
         if view.bounded:
-            allowed = self._bounded(view, row, allowed)
-        if allowed is not None:
-            logits = logits.masked_fill(~allowed, -torch.inf)
+            logits = logits.masked_fill(view.ids < self._floor(view, row), -torch.inf)
         return Step(view, row, logits, self.sampler.draw(logits, self.position))
 
-    def _bounded(self, view: Slice, row: Tensor | None, allowed: Tensor | None) -> Tensor:
-        """What is `allowed` (R, K; None: all) and not below the token that the state names."""
-        behind = view.not_below if row is None else view.not_below[row]  # (1,) or (R,)
-        places = (self.position - behind).clamp(min=0).expand(len(self.history))
-        before = self.history.gather(1, places[:, None])
-        above = (view.ids >= before) | (behind == 0)[:, None]
-        bounded = above if allowed is None else above & allowed
-        return bounded | (~bounded.any(dim=1, keepdim=True) & (True if allowed is None else allowed))  # never none
+    def _floor(self, view: Slice, row: Tensor | None) -> Tensor:
+        """(R, 1) int64: the token that the state names, below which none may be drawn; 0 where that would leave none."""
+        if row is None:
+            before = self.history.narrow(1, max(0, self.position - view.behind), 1)
+            return before * (before <= view.highest)
+        behind = view.not_below[row]
+        before = self.history.gather(1, (self.position - behind).clamp(min=0)[:, None])
+        return before * ((behind > 0) & (before[:, 0] <= view.highest[row]))[:, None]
 
     def _follow(self, step: Step, waiting: NDArray[np.bool_]) -> None:
         """Take the drawn tokens; a row that waits keeps its state and the next token of its prompt."""
         view, row, _, column = step
-        token = view.ids[column]
-        following = view.onward[0][column] if row is None else view.onward[row, column]
+        token = view.ids.index_select(0, column)
+        following = view.onward[0].index_select(0, column) if row is None else view.onward[row, column]
         if waiting.any():
             waits = torch.from_numpy(waiting).to(self.device)
             token = torch.where(waits, self.history[:, self.position], token)

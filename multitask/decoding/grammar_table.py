@@ -21,12 +21,14 @@ class Told:
     """What is recorded of a draw among K tokens, in P states. States of which the same is told share one."""
 
     ids: Tensor  # (K,) int64, ascending
-    read: Tensor  # (P, K) bool
+    unread: Tensor  # (P, K) bool
     stop: Tensor  # (P, K) bool
     ends: Tensor  # (P, K) bool: the grammar ends with this token
     window: Tensor  # (P, 1) int64
+    reach: Tensor  # (2 * W + 1,) int64: -W to W, the places that the widest window can reach
     has_read: Tensor  # (P,) bool
     threshold: Tensor  # (P,) float32
+    skips: bool  # some token is not read
     reads: bool  # some state has a read set
     stops: bool  # some state has a token that its stop rule waits for
 
@@ -37,16 +39,18 @@ class Slice:
 
     ids: Tensor  # (K,) int64, ascending
     row: Tensor  # (S,) int64: the row of each of all states in the tables below
-    allowed: Tensor  # (P, K) bool
+    forbidden: Tensor  # (P, K) bool
     onward: Tensor  # (P, K) int64: the next state; some state in place of END, for rows whose draws no longer count
     not_below: Tensor  # (P,) int64
+    highest: Tensor  # (P,) int64: the last id that is allowed
     bounded: bool  # some state has `not_below`
+    behind: int  # `not_below` of the first
     told: Told
 
     @property
     def single(self) -> bool:
         """Whether there is one state: then every column is allowed."""
-        return len(self.allowed) == 1
+        return len(self.forbidden) == 1
 
 
 class GrammarTable:
@@ -92,10 +96,12 @@ class GrammarTable:
         return Slice(
             ids=self._tensor(ids),
             row=self._tensor(row),
-            allowed=self._tensor(allowed[:, ids]),
+            forbidden=self._tensor(~allowed[:, ids]),
             onward=self._tensor(np.where(following == END, some, following)),
             not_below=self._tensor([s.not_below for _, s in found]),
+            highest=self._tensor([int(np.flatnonzero(mask)[-1]) for mask in allowed]),
             bounded=any(s.not_below for _, s in found),
+            behind=found[0][1].not_below,
             told=self._told(found, ids, allowed[:, ids], following == END),
         )
 
@@ -105,12 +111,14 @@ class GrammarTable:
         window = np.array([[state.window] for _, state in found])
         has_read = np.array([state.read is not None for _, state in found])
         threshold = np.array([g.stop.threshold if g.stop else 2.0 for g, _ in found])
-        tables = (ids, read, stop, ends, window, has_read, threshold)
+        widest = min(int(window.max()), len(ids) - 1)
+        reach = np.arange(-widest, widest + 1)
+        tables = (ids, ~read, stop, ends, window, reach, has_read, threshold)
         key = b"".join(table.tobytes() for table in tables)
         if key not in self._told_before:
-            numbers, read_, stop_, ends_, window_, has_read_, threshold_ = (self._tensor(table) for table in tables)
-            flags = bool(has_read.any()), bool(stop.any())
-            self._told_before[key] = Told(numbers, read_, stop_, ends_, window_, has_read_, threshold_, *flags)
+            self._told_before[key] = Told(
+                *map(self._tensor, tables), not read.all(), bool(has_read.any()), bool(stop.any())
+            )
         return self._told_before[key]
 
     def _mask(self, ids: Ids) -> Mask:

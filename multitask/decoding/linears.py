@@ -40,6 +40,11 @@ def prepared(layer: nn.Linear, precision: Precision, gelu: bool = False, scale: 
     weight, bias = layer.weight.detach(), layer.bias.detach()
     if scale is not None:
         weight, bias = weight * scale[:, None], bias * scale
+    return product_with(weight, bias, precision, gelu)
+
+
+def product_with(weight: Tensor, bias: Tensor, precision: Precision, gelu: bool = False) -> Linear:
+    """The same for a weight (O, I) and a bias (O,) float32."""
     if precision == "int8":
         return Int8(weight, bias, gelu)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -51,7 +56,7 @@ def prepared(layer: nn.Linear, precision: Precision, gelu: bool = False, scale: 
 class Plain:
     """The matrix product of PyTorch."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, gelu: bool) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, gelu: bool = False) -> None:
         self.weight, self.bias, self.gelu = weight, bias, gelu
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:

@@ -48,14 +48,12 @@ def _read(told: Told, steps: Sequence[Step]) -> Tensor:
     column = torch.cat([step.column for step in steps])
     rows = [step.row for step in steps if step.row is not None]
     row = torch.cat(rows) if rows else slice(None)  # one for all
-    logprobs = torch.cat([step.logits for step in steps]).log_softmax(dim=1)
-    reading = _reading(told, row, logprobs, column)
+    reading = _reading(told, row, torch.cat([step.logits for step in steps]).log_softmax(dim=1), column)
     return torch.stack([values.double() for values in reading], dim=1).view(len(steps), -1, len(Reading._fields))
 
 
 def _reading(told: Told, row: Tensor | slice, logprobs: Tensor, column: Tensor) -> Reading:
-    token = told.ids[column]
-    logprob = logprobs.gather(1, column[:, None])[:, 0]
+    token, logprob = told.ids[column], logprobs.gather(1, column[:, None])[:, 0]
     best, best_prob, expected = token, logprob.exp(), token.double()
     if told.reads:
         has_read = told.has_read[row]
@@ -74,11 +72,14 @@ def _reading(told: Told, row: Tensor | slice, logprobs: Tensor, column: Tensor) 
 
 def _best(told: Told, row: Tensor | slice, logprobs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The best id of the read set, the probability of the window about it and its mean id."""
-    readable = logprobs.masked_fill(~told.read[row], -torch.inf)
-    best_logprob, best_column = readable.max(dim=1)
-    best = told.ids[best_column]
-    distance = told.ids - best[:, None]
-    near = distance.abs() <= told.window[row]
-    mass = (readable - best_logprob[:, None]).double().exp() * near  # relative: the sum may be as small as it likes
+    readable = logprobs.masked_fill(told.unread[row], -torch.inf) if told.skips else logprobs
+    highest, column = readable.max(dim=1)
+    near = column[:, None] + told.reach  # no id of a window is further off
+    inside = (near >= 0) & (near < len(told.ids))
+    near = near.clamp(0, len(told.ids) - 1)
+    best = told.ids[column]
+    distance = told.ids[near] - best[:, None]
+    inside &= distance.abs() <= told.window[row]
+    mass = (readable.gather(1, near) - highest[:, None]).double().exp() * inside  # relative: it may be small
     total = mass.sum(dim=1)
-    return best, best_logprob.exp() * total, best + (mass * distance).sum(dim=1) / total
+    return best, highest.exp() * total, best + (mass * distance).sum(dim=1) / total

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..model.decoder import Decoder, Memory
 from .cache import Cache, Past
 from .layer import FastLayer, Span, norm_of
-from .linears import Precision
+from .linears import Linear, Plain, Precision, product_with
+
+KEPT_OUTPUTS = 32  # output layers that are kept
+PREPARED_TOKENS = 4096  # for up to so many tokens; for more a copy is too large
 
 
 @dataclass
@@ -23,6 +26,13 @@ class Counts:
     positions: int = 0  # tokens fed to them, of all rows
     scores: int = 0  # hidden states x tokens scored
     syncs: int = 0  # times the host read what the device had drawn
+
+
+class Output(NamedTuple):
+    """The output layer for some tokens."""
+
+    product: Linear
+    tokens: int
 
 
 class Stepper:
@@ -39,6 +49,7 @@ class Stepper:
         half = precision == "bf16" and decoder.embedding.device.type != "cpu"
         self.attention_dtype = torch.bfloat16 if half else torch.float32  # one query is slower in bfloat16 on a CPU
         self.counts = Counts()
+        self._outputs: dict[tuple[int, ...], Output] = {}
 
     @property
     def longest(self) -> int:
@@ -78,18 +89,26 @@ class Stepper:
             x = layer.step(x, span, own, seen, cache.groups)
         return torch.layer_norm(x, *self.norm).view(shape)
 
-    def output(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The output layer for tokens `ids` (K,) int64, ascending: weights (K, dim), bias (K,); a range is no copy."""
-        table, bias = self.decoder.embedding, self.decoder.output_bias
+    def output(self, ids: Tensor) -> Output:
+        """The output layer for tokens `ids` (K,) int64, ascending: few are prepared once, many in a row are no copy."""
         first, last = int(ids[0]), int(ids[-1])
-        if last - first + 1 == len(ids):
-            return table[first : last + 1], bias[first : last + 1]
-        return table[ids], bias[ids]
+        in_row = last - first + 1 == len(ids)
+        key = (first, last) if in_row else (first, *ids.tolist())
+        if key not in self._outputs:
+            if len(self._outputs) == KEPT_OUTPUTS:
+                del self._outputs[next(iter(self._outputs))]
+            self._outputs[key] = self._prepared_output(slice(first, last + 1) if in_row else ids)
+        return self._outputs[key]
 
-    def scores(self, hidden: Tensor, output: tuple[Tensor, Tensor]) -> Tensor:
+    def _prepared_output(self, ids: Tensor | slice) -> Output:
+        weight, bias = self.decoder.embedding.detach()[ids], self.decoder.output_bias.detach()[ids]
+        few = len(weight) <= PREPARED_TOKENS
+        return Output(product_with(weight, bias, "fp32") if few else Plain(weight, bias), len(weight))
+
+    def scores(self, hidden: Tensor, output: Output) -> Tensor:
         """Logits (R, K) float32 of hidden states (R, dim)."""
-        self.counts.scores += len(hidden) * len(output[0])
-        return F.linear(hidden, *output)
+        self.counts.scores += len(hidden) * output.tokens
+        return output.product(hidden)
 
 
 def _causal(new: int, filled: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from multitask.errors import UsageError
 from multitask.decoding import generation
-from multitask.model.decoder import Memory
 from multitask.decoding.generation import Request, generate
 from multitask.decoding.sampling import row_noise
 from multitask.decoding.stepping import Stepper
+from multitask.errors import UsageError
+from multitask.model.decoder import Memory
 from multitask.sequence.grammar import END, Grammar, State, Stop
 from multitask.sequence.ids import Ids
 from multitask.sequence.prompting import Decoding
@@ -326,7 +326,7 @@ def test_samples_differ_and_a_key_names_its_sample(tiny):
 def spied(tiny, monkeypatch):
     """The model, and how many rows of the output layer each step multiplied."""
     seen, scores = [], Stepper.scores
-    monkeypatch.setattr(Stepper, "scores", lambda self, h, out: (seen.append(len(out[0])), scores(self, h, out))[1])
+    monkeypatch.setattr(Stepper, "scores", lambda self, h, out: (seen.append(out.tokens), scores(self, h, out))[1])
     return tiny, seen
 
 

@@ -34,9 +34,9 @@ def columns(table: GrammarTable, states: list[int]) -> dict[int, dict[int, tuple
     ids, told = view.ids.tolist(), view.told
     return {
         s: {
-            ids[k]: (bool(told.read[r, k]), bool(told.stop[r, k]), END if told.ends[r, k] else int(view.onward[r, k]))
+            ids[k]: (not told.unread[r, k], bool(told.stop[r, k]), END if told.ends[r, k] else int(view.onward[r, k]))
             for k in range(len(ids))
-            if view.allowed[r, k]
+            if not view.forbidden[r, k]
         }
         for s, r in zip(states, view.row[states].tolist(), strict=True)
     }

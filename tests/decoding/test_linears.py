@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from multitask.errors import UsageError
 from multitask.decoding import linears
 from multitask.decoding.generation import Request, generate
 from multitask.decoding.linears import INT8_ROWS, PACKED_ROWS, PRECISIONS, pick_precision, prepared
 from multitask.decoding.stepping import Stepper
+from multitask.errors import UsageError
 
 from .test_generation import EOS, GREEDY, cycle, memory_of, prompt
 

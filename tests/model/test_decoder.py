@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multitask.decoding.stepping import Stepper
 from multitask.errors import UsageError
 from multitask.model.decoder import Memory
 from multitask.model.row_groups import RowGroups
-from multitask.decoding.stepping import Stepper
 
 VOCAB = 50
 
