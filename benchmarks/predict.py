@@ -39,7 +39,7 @@ from multitask.cli.predict import show
 from multitask.config import load_config
 from multitask.data.images import read_image
 from multitask.data.shapes import ShapesDataset
-from multitask.draw import draw, save_png
+from multitask.draw import draw, save_picture
 from multitask.example import Example, Prediction
 from multitask.inference import Answers, above
 from multitask.machine import pick_device
@@ -128,9 +128,7 @@ class Bench:
         return {
             "reading": lambda: [read_image(file) for file in self.files],
             "drawing": lambda: [draw(image, some) for image, some in zip(images, shown, strict=True)],
-            "PNG": lambda: [
-                save_png(p, Path(r.picture), quick=True) for p, r in zip(pictures, self.results, strict=True)
-            ],
+            "picture": lambda: [save_picture(p, Path(r.picture)) for p, r in zip(pictures, self.results, strict=True)],
             "printing": lambda: [show(result) for result in self.results],
         }
 

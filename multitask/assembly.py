@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,23 @@ class Run:
     notice: str = ""  # what had to be passed over to load it
 
     def predictor(self, device: torch.device, speed: Speed | None = None) -> Predictor:
+        """Raises UsageError where what `speed` says is not to be had on the device."""
         model, side = self.model.to(device).eval(), self.config.model.image_size
-        return Predictor(model, self.vocab, self.tasks, side, device, self.config.seed, speed)
+        predictor = Predictor(model, self.vocab, self.tasks, side, device, self.config.seed, speed)
+        _ = predictor.stepper  # refused now, and not when the first image has been read
+        return predictor
+
+    def with_options(self, words: Sequence[str]) -> Run:
+        """The same model with other options of its tasks, as `tasks.NAME.KEY=VALUE`: how they ask and read answers.
+
+        Raises UsageError for a task that the model has not, an option that is wrong or needs tokens of its own.
+        """
+        tasks = make_tasks(changed(self.config, words, list(self.tasks)))
+        for name, task in tasks.items():
+            if self.vocab.extended(f"task/{name}", task.tokens()) is not self.vocab:
+                given = " ".join(word for word in words if word.startswith(f"tasks.{name}."))
+                raise UsageError(f"{given}: the model lacks tokens that this needs; train one with it")
+        return replace(self, tasks=tasks)
 
 
 def make_tasks(config: Config) -> dict[str, Task]:

@@ -110,17 +110,18 @@ def _true_objects(example: Example) -> Annotations:
 
 
 def score_run(
-    model: str | None, data: Sequence[str], split: str | None, names: Sequence[str] | None, device: str,
+    model: str | None, words: Sequence[str], split: str | None, names: Sequence[str] | None, device: str,
     batch_size: int, progress: Progress | None = None, oracle: bool = False, results: Path | None = None,
     speed: Speed | None = None,
 ) -> dict[str, Scores]:  # fmt: skip
-    """Scores of a run on the data it was trained for, or on `data` (settings `data.path=...`); under a title.
+    """Scores of a run on the data it was trained for, or as settings under `data.` and `tasks.` say; under a title.
 
     Raises as `open_run` and `open_split`."""
     run = open_run(model, names or ())
     if run.notice:
         log.warning(run.notice)
-    config = with_data(run.config, data)
+    config = with_data(run.config, [word for word in words if word.startswith("data.")])
+    run = run.with_options([word for word in words if not word.startswith("data.")])
     predictor = run.predictor(pick_device(device), speed)
     chosen = list(names or run.tasks)
     for name in chosen:

@@ -15,34 +15,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__, plugins
-from .annotations import Annotation, Boxes, Captions, Labels
-from .assembly import Run, open_run
+from . import __version__
+from .annotations import Annotation, Boxes, Captions
+from .assembly import open_run
 from .data.images import list_images, read_image
 from .decoding.speed import Speed
-from .draw import draw, save_png
-from .errors import DataError, MtpError, UsageError
+from .draw import draw, save_picture
+from .errors import DataError, MtpError
 from .example import Example
 from .files import unique_path, write_atomic
 from .inference import Predictor, above
 from .machine import cores, pick_device
-from .sequence.prompting import category_words
 from .task import Annotations
+from .wishes import Wish, asked_tasks, given_annotations
 
 SCHEMA = 1  # of the JSON files
+JPEG = {".jpg", ".jpeg"}  # images of which the picture is a JPEG too: it takes a tenth of a PNG's time
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 Reading = dict[Path, Future[Pixels]]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user asked for, still in words."""
+class Means:
+    """What answers, and how."""
 
-    tasks: Sequence[str] | None
-    sentence: str | None  # in words, in place of tasks
-    classes: str | None  # category names, separated by commas
-    boxes: tuple[str, ...]  # x0,y0,x1,y1
-    min_score: float
+    model: str | None = None  # a run folder or checkpoint; None: the newest under `runs/`
+    options: Sequence[str] = ()  # of its tasks, as tasks.NAME.KEY=VALUE
+    device: str = "auto"
+    speed: Speed | None = None
+    batch_size: int = 8
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,32 +58,24 @@ class Result:
     error: str = ""
 
 
-def predict_files(
-    arguments: Sequence[str],
-    wish: Wish,
-    model: str | None,
-    out: Path,
-    device: str,
-    seed: int,
-    batch_size: int,
-    speed: Speed | None = None,
-) -> Iterator[Result]:
-    """Ask a model about files, folders and patterns; results come in this order, once their files are written.
+def predict_files(arguments: Sequence[str], wish: Wish, means: Means, out: Path) -> Iterator[Result]:
+    """Ask a model about files, folders and patterns; results come in this order, once their files are written to `out`.
 
     Raises UsageError, DataError or CheckpointError when nothing can be done at all; a bad image is a result of its own.
     """
     files, failures = _files(arguments)
-    names, words = _asked_tasks(wish)
-    run = open_run(model, names)
+    names, words = asked_tasks(wish)
+    run = open_run(means.model, names).with_options(means.options)
     names = names or list(run.tasks)
-    given = _given(wish, words, run)
-    predictor = run.predictor(pick_device(device), speed)
-    predictor.seed, predictor.floor = seed, wish.min_score
+    given = given_annotations(wish, words, run)
+    predictor = run.predictor(pick_device(means.device), means.speed)
+    predictor.seed, predictor.floor = means.seed, wish.min_score
     for name in names:
         predictor.task(name)
     yield from (Result(failure, error=failure) for failure in failures)
     out.mkdir(parents=True, exist_ok=True)
-    yield from predict_images(files, batch_size, Order(str(run.folder), predictor, names, given, wish.min_score, out))
+    order = Order(str(run.folder), predictor, names, given, wish.min_score, out)
+    yield from predict_images(files, means.batch_size, order)
 
 
 @dataclass(frozen=True)
@@ -148,43 +142,6 @@ def _files(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(dict.fromkeys(files)), failures
 
 
-def _asked_tasks(wish: Wish) -> tuple[list[str], str]:
-    """Task names and category words; none where the model's own tasks shall be used."""
-    if wish.sentence is None:
-        return list(wish.tasks or ()), wish.classes or ""
-    names = [p.name for p in plugins.installed() if not wish.tasks or p.name in wish.tasks]
-    matches = {name: plugins.load(name)().prompt.match(wish.sentence) for name in names}
-    found = {name: words for name, words in matches.items() if words is not None}
-    if found:  # `find the pose of dogs` fits `find {class}` as well: what says more of the sentence is meant
-        name = min(found, key=lambda name: len(found[name]))
-        return [name], found[name] or wish.classes or ""
-    phrases = [p for plugin in plugins.installed() for p in plugins.load(plugin.name)().prompt.phrases]
-    raise UsageError(f"--ask '{wish.sentence}': no task knows this phrase; known: {', '.join(phrases)}")
-
-
-def _given(wish: Wish, words: str, run: Run) -> Annotations:
-    """What the user hands to the tasks, as annotations."""
-    given: dict[str, Annotation] = {}
-    labels = category_words(words, run.vocab.classes) if words else ()
-    if labels:
-        given["labels"] = Labels(labels)
-    if wish.boxes:
-        label = labels[0] if labels else ""
-        boxes = np.array([_box(text) for text in wish.boxes])
-        given["boxes"] = Boxes(boxes, (label,) * len(boxes))
-    return given
-
-
-def _box(text: str) -> list[float]:
-    try:
-        x0, y0, x1, y1 = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--box {text}: give four numbers in pixels, as 120,80,300,420") from error
-    if not (np.isfinite([x0, y0, x1, y1]).all() and x0 < x1 and y0 < y1):
-        raise UsageError(f"--box {text}: left must be less than right, and top less than bottom")
-    return [x0, y0, x1, y1]
-
-
 def _read(file: Path, given: Annotations) -> Pixels:
     """The image. Raises DataError where it cannot be read, or a box lies wholly outside it."""
     image = read_image(file)
@@ -221,8 +178,8 @@ def _example(file: Path, image: Pixels) -> Example:
 
 def _paths(file: Path, answers: Mapping[str, Annotations], order: Order) -> tuple[Path, Path]:
     """Where the picture and the JSON file of an image go."""
-    stem = f"{file.stem}.{'-'.join(answers)}"
-    return unique_path(order.out, stem, ".png", order.taken), unique_path(order.out, stem, ".json", order.taken)
+    document = unique_path(order.out, f"{file.stem}.{'-'.join(answers)}", ".json", order.taken)
+    return document.with_suffix(".jpg" if file.suffix.casefold() in JPEG else ".png"), document
 
 
 def _write(
@@ -240,7 +197,7 @@ def _write(
     }
     try:
         shown = [a for found in answers.values() for a in found.values()]
-        save_png(draw(image, shown), picture, quick=True)
+        save_picture(draw(image, shown), picture)
         write_atomic(document, json.dumps(record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise DataError(f"{picture}: cannot be written: {error.strerror}; free space, or give another --out") from error

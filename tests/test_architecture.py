@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
-    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference"], 3),
+    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "wishes"], 3),
     **dict.fromkeys(["convert_weights"], 3),
     **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from multitask.annotations import Boxes, Captions, Keypoints, Labels, Polygons
-from multitask.draw import PALETTE, SMALLEST_SIDE, Picture, colour_of, draw, save_png
+from multitask.draw import PALETTE, SMALLEST_SIDE, Picture, colour_of, draw, save_picture
 from multitask.skeleton import Skeleton
 
 GREY = 128
@@ -162,7 +162,7 @@ def test_markup_and_odd_characters_in_labels_are_drawn_as_they_are():
 
 def test_a_png_is_written_whole(tmp_path):
     picture = draw(canvas(), [one_box(200, 300, 500, 450)])
-    save_png(picture, tmp_path / "x.png")
+    save_picture(picture, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as read:
         assert read.format == "PNG" and np.array_equal(np.asarray(read), np.asarray(picture))
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]

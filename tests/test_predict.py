@@ -17,7 +17,7 @@ from PIL import Image
 
 from multitask import predict
 from multitask.annotations import Boxes
-from multitask.draw import save_png
+from multitask.draw import save_picture
 from multitask.errors import DataError
 from multitask.example import Example, Prediction
 from multitask.predict import Order, predict_images
@@ -152,12 +152,12 @@ def test_before_an_error_of_the_model_comes_what_is_written(files, order):
 
 
 def test_a_full_disk_ends_the_run_after_what_was_written(files, order, monkeypatch):
-    def full(picture: Image.Image, path: Path, quick: bool) -> None:
+    def full(picture: Image.Image, path: Path) -> None:
         if path.name.startswith("04"):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        save_png(picture, path, quick)
+        save_picture(picture, path)
 
-    monkeypatch.setattr(predict, "save_png", full)
+    monkeypatch.setattr(predict, "save_picture", full)
     asked = order(Model())
     results = predict_images(files, BATCH, asked)
     assert [Path(next(results).file).stem for _ in range(4)] == ["00", "01", "02", "03"]
@@ -214,13 +214,21 @@ def test_threads_that_read_at_once_spoil_no_filters_of_warnings(files, order, mo
         assert warnings.filters == before and not seen
 
 
-def test_a_quick_picture_has_the_same_pixels(tmp_path):
+def test_a_photograph_gives_a_photograph_and_anything_else_every_pixel(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC)
-    for name, quick in (("plain", False), ("quick", True)):
-        save_png(picture, tmp_path / name, quick)
+    for name, kind, most in (("a.png", "PNG", 0), ("a.jpg", "JPEG", 24)):
+        save_picture(picture, tmp_path / name)
         with Image.open(tmp_path / name) as found:
-            assert found.format == "PNG" and np.array_equal(np.asarray(found), np.asarray(picture))
-    plain, quick = ((tmp_path / name).stat().st_size for name in ("plain", "quick"))
-    assert plain < quick < 1.5 * plain
+            assert found.format == kind
+            assert np.abs(np.asarray(found).astype(int) - np.asarray(picture)).max() <= most
+
+
+def test_a_picture_and_its_answers_have_one_name(tmp_path, order):
+    files = [tmp_path / name for name in ("a.png", "a.JPG", "a.jpeg")]
+    for file in files:
+        Image.new("RGB", (8, 8)).save(file)
+    done = list(predict_images(files, BATCH, order(Model())))
+    assert [Path(r.picture).name for r in done] == ["a.find.png", "a.find-2.jpg", "a.find-3.jpg"]
+    assert [Path(r.json).name for r in done] == ["a.find.json", "a.find-2.json", "a.find-3.json"]

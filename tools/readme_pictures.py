@@ -14,7 +14,7 @@ from PIL import Image
 
 from multitask.assembly import open_run
 from multitask.data.source import open_dataset
-from multitask.draw import draw, save_png
+from multitask.draw import draw
 from multitask.inference import above
 from multitask.machine import pick_device
 
@@ -39,7 +39,7 @@ def main() -> None:
         shown = list(above(prediction.annotations, arguments.min_score).values())
         picture = draw(example.load(), shown)
         picture = picture.resize((SIDE, round(SIDE * picture.height / picture.width)), Image.Resampling.LANCZOS)
-        save_png(picture.quantize(COLOURS), arguments.out / f"{name}.png")
+        picture.quantize(COLOURS).save(arguments.out / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def show(
     from ..data.groups import group_tasks
     from ..data.source import open_dataset
     from ..data.survey.sheet import contact_sheet, tiles
-    from ..draw import save_png
+    from ..draw import save_picture
 
     dataset = open_dataset(
         path, split, role="train", size=1000 if path == "shapes" else None, format=format, annotations=annotations,
@@ -46,7 +46,7 @@ def show(
     )  # fmt: skip
     settings, made, _ = prepared(path, dataset, tasks, config, overrides)
     found = tiles(dataset, group_tasks(made.values(), dataset), settings.model.image_size, count, seed)
-    save_png(contact_sheet(found), out)
+    save_picture(contact_sheet(found), out)
     output.print(printable(f"wrote {out}: {path}, {dataset.split}"), soft_wrap=True)
 
 

@@ -58,8 +58,9 @@ def evaluate(
         raise UsageError("--save-results goes with a model: leave --self-test out")
     if self_test and oracle_boxes:
         raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
-    if not self_test and (config or any(not word.startswith("data.") for word in overrides or ())):
-        raise UsageError("--config and settings go with --self-test; a model has its own, but for data.KEY=VALUE")
+    if not self_test and (config or any(not word.startswith(("data.", "tasks.")) for word in overrides or ())):
+        own = "a model has its own, but for data.KEY=VALUE and tasks.NAME.KEY=VALUE"
+        raise UsageError(f"--config and settings go with --self-test; {own}")
     sleep_soon()
     from ..evaluate import Scores, as_json
     from .progress import counting_bar

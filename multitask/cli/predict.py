@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
 from .console import errors, output, printable, table
 from .options import CudaGraphs, Device, Model, Precision, sleep_soon, task_names
 
@@ -23,6 +24,9 @@ Box = Annotated[
 ]
 MinScore = Annotated[float, typer.Option("--min-score", min=0, max=1, help="Leave out answers below this score.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of sampled answers.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Option of a task, as tasks.det.stop_run=2; may be repeated.")
+]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Images decoded together.")]
 
 
@@ -37,27 +41,36 @@ def predict(
     min_score: MinScore = 0.3,
     seed: Seed = 0,
     batch_size: Batch = 8,
+    settings: Settings = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     cuda_graphs: CudaGraphs = False,
 ) -> None:
-    """Ask a model about images: prints a table, writes IMAGE.TASK.png and IMAGE.TASK.json for each.
+    """Ask a model about images: prints a table, writes IMAGE.TASK.png (JPEG for a JPEG) and IMAGE.TASK.json for each.
 
     An image that cannot be read is named and left out; the exit code is then 3.
     """
     names = task_names(task)
     sleep_soon()
     from ..decoding.speed import Speed
-    from ..predict import Wish, predict_files
+    from ..predict import Means, predict_files
+    from ..wishes import Wish
 
     wish = Wish(names, ask, classes, tuple(box or ()), min_score)
-    results = predict_files(images, wish, model, out, device, seed, batch_size, Speed(precision, cuda_graphs))
+    means = Means(model, _options(settings), device, Speed(precision, cuda_graphs), batch_size, seed)
     failed = 0
-    for result in results:
+    for result in predict_files(images, wish, means, out):
         show(result)
         failed += bool(result.error)
     if failed:
         raise typer.Exit(3)
+
+
+def _options(settings: list[str] | None) -> list[str]:
+    for word in settings or ():
+        if not word.startswith("tasks."):
+            raise UsageError(f"--set {word}: only options of tasks can be set, as tasks.NAME.KEY=VALUE")
+    return settings or []
 
 
 def show(result: Result) -> None:

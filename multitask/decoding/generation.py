@@ -150,7 +150,7 @@ class _Rows:
         return Step(view, row, logits, self.sampler.draw(logits, self.position))
 
     def _floor(self, view: Slice, row: Tensor | None) -> Tensor:
-        """(R, 1) int64: the token that the state names, below which none may be drawn; 0 where that would leave none."""
+        """(R, 1) int64: the token below which none may be drawn, as the state says; 0 where that would leave none."""
         if row is None:
             before = self.history.narrow(1, max(0, self.position - view.behind), 1)
             return before * (before <= view.highest)

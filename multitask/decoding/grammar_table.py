@@ -113,11 +113,20 @@ class GrammarTable:
         threshold = np.array([g.stop.threshold if g.stop else 2.0 for g, _ in found])
         widest = min(int(window.max()), len(ids) - 1)
         reach = np.arange(-widest, widest + 1)
-        tables = (ids, ~read, stop, ends, window, reach, has_read, threshold)
-        key = b"".join(table.tobytes() for table in tables)
+        key = b"".join(table.tobytes() for table in (ids, read, stop, ends, window, has_read, threshold))
         if key not in self._told_before:
             self._told_before[key] = Told(
-                *map(self._tensor, tables), not read.all(), bool(has_read.any()), bool(stop.any())
+                ids=self._tensor(ids),
+                unread=self._tensor(~read),
+                stop=self._tensor(stop),
+                ends=self._tensor(ends),
+                window=self._tensor(window),
+                reach=self._tensor(reach),
+                has_read=self._tensor(has_read),
+                threshold=self._tensor(threshold),
+                skips=not read.all(),
+                reads=bool(has_read.any()),
+                stops=bool(stop.any()),
             )
         return self._told_before[key]
 

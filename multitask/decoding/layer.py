@@ -89,9 +89,9 @@ def attended(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
     return torch.bmm(scores.softmax(-1), values)
 
 
-def norm_of(norm: nn.LayerNorm) -> tuple[object, ...]:
+def norm_of(norm: nn.LayerNorm) -> tuple[list[int], Tensor, Tensor, float]:
     """What `torch.layer_norm` takes after its input."""
-    return norm.normalized_shape, norm.weight.detach(), norm.bias.detach(), norm.eps
+    return list(norm.normalized_shape), norm.weight.detach(), norm.bias.detach(), norm.eps
 
 
 def _by_head(x: Tensor, span: Span) -> Tensor:
