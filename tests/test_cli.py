@@ -325,6 +325,32 @@ def test_speeds_that_there_are_not_are_refused(shell: Shell, command: tuple[str,
     assert done.code == 2 and "--cuda-graphs needs a GPU" in done.err
 
 
+def test_options_of_a_task_can_be_set_where_it_answers(shell: Shell, out: str) -> None:
+    words = ("predict", "--task", "det", "one/img.png", "--min-score", "0", "--out", out, "--set")
+    counts = []
+    for objects in (1, 2):
+        assert (done := shell.mtp(*words, f"tasks.det.max_instances={objects}")).code == 0, done.err
+        counts.append(len(json.loads(Path(out, "img.det.json").read_text())["tasks"]["det"]["boxes"]))
+    assert counts == [1, 2]
+    done = shell.mtp("eval", "--tasks", "det", "tasks.det.max_instances=1", "--save-results", out)
+    assert done.code == 0, done.err
+    images = [found["image_id"] for found in json.loads(Path(out, "det.json").read_text())]
+    assert images and len(images) == len(set(images))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.lr=1", "--set train.lr=1: only options of tasks"),
+        ("tasks.det.stop_runs=2", "did you mean 'stop_run'"),
+        ("tasks.fishing.stop=2", "'fishing' is not among the chosen tasks"),
+    ],
+)
+def test_options_that_there_are_not_are_refused(shell: Shell, word: str, said: str) -> None:
+    done = shell.mtp("predict", "one/img.png", "--set", word)
+    assert done.code == 2 and said in done.err.replace("\n", " ")
+
+
 def test_prediction_writes_a_picture_and_a_file(shell: Shell, out: str) -> None:
     done = shell.mtp("predict", "--task", "det", "one/img.png", "--min-score", "0", "--out", out)
     assert done.code == 0, done.err

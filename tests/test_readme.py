@@ -33,6 +33,7 @@ NOT_RUN = {
     "python benchmarks/decode.py": "measures",
     "python benchmarks/scaling.py": "measures",
     "python benchmarks/predict.py": "measures",
+    "python benchmarks/precision.py runs/demo": "measures",
     "mtp train --init owner/name@v1 --data other": "fetches weights; tests/training/test_initial.py plays the hub",
     "mtp convert-weights resnet50.pth resnet50.safetensors": "asks at a terminal; tests/test_convert_weights.py",
     "torchrun --standalone --nproc-per-node 2 -m multitask train --tasks det --data photos --out runs/two": (
