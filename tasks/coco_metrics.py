@@ -1,26 +1,25 @@
-"""Average precision as COCO defines it (Lin et al., arXiv 1405.0312), by pycocotools itself, in memory and silent."""
+"""Average precision as COCO defines it (Lin et al., arXiv 1405.0312), of what a model answered image by image."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ..annotations import Boxes, Keypoints, Polygons
 from ..errors import DataError, nearest
 from ..example import Example, Prediction
 from ..task import DatasetInfo
+from .coco_scoring import Comparison, Instances, Number, Scorer, check_scorer, evaluate
 
 MAX_SIDES, MAX_LENGTH = 16, 1_000_000  # image sides an outline may reach, its pixels: native code takes memory for each
+NOT_EXCHANGED = {"id", "area", "iscrowd", "num_keypoints"}
+PRECISION = {"AP": Number("precision"), "AP50": Number("precision", 0.5), "AP75": Number("precision", 0.75)}
 Size = tuple[float, float]  # (width, height)
 B = TypeVar("B", bound=Boxes)
 
@@ -42,10 +41,12 @@ class CocoAP(Generic[B]):
 
     annotation: type[B]  # what it scores
     iou_type: ClassVar[str]  # of pycocotools: bbox, segm or keypoints
-    numbers: ClassVar[Mapping[str, int]]  # name of a result -> its place in COCOeval.stats
+    numbers: ClassVar[Mapping[str, Number]]
 
-    def __init__(self, dataset: DatasetInfo) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: DatasetInfo, scorer: Scorer = "pycocotools") -> None:
+        """Raises UsageError where the package of the scorer is missing."""
+        check_scorer(scorer)
+        self.dataset, self.scorer = dataset, scorer
         self.category_ids = {category.name: category.id for category in dataset.categories}
         self.images: list[_Image[B]] = []
 
@@ -55,13 +56,14 @@ class CocoAP(Generic[B]):
         if not predicted:
             self._check_truth(boxes, where)
 
-    def shape(self, boxes: B, row: int, size: Size) -> dict[str, Any]:
-        """What the COCO dict of one instance has besides its box; a prediction's `area`, if it is not the box's."""
-        return {}
+    def shapes(self, boxes: B, size: Size) -> Iterable[dict[str, Any]]:
+        """What the COCO dict of each instance has besides its box; the `area` of a prediction, where it
+        is not the box's. Nothing at all where boxes are all there is."""
+        return ()
 
-    def evaluation(self, truth: COCO, answers: COCO) -> COCOeval:
-        """To be extended by whoever has other parameters, such as the sigmas of keypoints."""
-        return COCOeval(truth, answers, self.iou_type)
+    def sigmas(self) -> NDArray[np.float64] | None:
+        """How far each keypoint may lie off; None for other shapes."""
+        return None
 
     def update(self, prediction: Prediction, example: Example) -> None:
         """Raises DataError where a number is not finite, or the truth has a turned box or an unknown category."""
@@ -91,61 +93,47 @@ class CocoAP(Generic[B]):
 
     def compute(self) -> dict[str, float]:
         """Numbers in [0, 1]; nan where there is no ground truth to find."""
-        # Equal scores are ranked by the order of images: as in COCO's files, by their ids.
-        images = sorted(self.images, key=lambda image: (isinstance(image.id, str), image.id))
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth, answers = self._coco(images, predicted=False), self._coco(images, predicted=True)
-            evaluation = self.evaluation(truth, answers)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        return {name: _number(evaluation.stats[place]) for name, place in self.numbers.items()}
+        found = evaluate(self.comparison(), self.scorer)
+        return {name: found.mean(number) for name, number in self.numbers.items()}
 
     def results(self) -> list[dict[str, Any]]:
         """The answers in COCO's results form, with the data set's own ids of images and categories."""
-        return [
-            {"image_id": image.id, **_exchanged(self._instance(image.answer, row, image.size, predicted=True))}
-            for image in self.images
-            for row in range(len(image.answer))
-        ]
+        rows = self._instances(self.images, predicted=True).rows()
+        return [_exchanged({**row, "image_id": self.images[row["image_id"] - 1].id}) for row in rows]
 
-    def _coco(self, images: Sequence[_Image[B]], *, predicted: bool) -> COCO:
-        """A COCO object with images numbered from 1, whatever their own ids."""
-        rows: list[dict[str, Any]] = []
-        for number, image in enumerate(images, 1):
-            boxes = image.answer if predicted else image.truth
-            found = (self._instance(boxes, row, image.size, predicted) for row in range(len(boxes)))
-            rows += [{**instance, "image_id": number} for instance in found]
-        coco = COCO()
-        coco.dataset = {
-            "images": [
-                {"id": number, "width": round(image.size[0]), "height": round(image.size[1])}
-                for number, image in enumerate(images, 1)
-            ],
-            "categories": [{"id": number, "name": name} for name, number in self.category_ids.items()],
-            # From 1: a match with the id 0 would count as none.
-            "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
-        }
-        coco.createIndex()
-        return coco
+    def comparison(self) -> Comparison:
+        """What was collected, in the order of images' ids: equal scores are ranked by it, as in COCO's files."""
+        images = sorted(self.images, key=lambda image: (isinstance(image.id, str), image.id))
+        sizes = [(round(width), round(height)) for width, height in (image.size for image in images)]
+        truth, answers = (self._instances(images, predicted) for predicted in (False, True))
+        return Comparison(self.iou_type, sizes, self.category_ids, truth, answers, self.sigmas())
 
-    def _instance(self, boxes: B, row: int, size: Size, predicted: bool) -> dict[str, Any]:
-        x0, y0, x1, y1 = boxes.xyxy[row].tolist()
-        width, height = max(x1 - x0, 0.0), max(y1 - y0, 0.0)  # a turned answer is an empty box: a false positive
-        instance = {
-            "category_id": self.category_ids[boxes.labels[row]],
-            "bbox": [x0, y0, width, height],
-            "area": width * height,
-            **self.shape(boxes, row, size),
-        }
-        if predicted:
-            return {**instance, "score": float(boxes.scores[row]), "iscrowd": 0}
-        return {**instance, "area": float(boxes.areas[row]), "iscrowd": int(boxes.crowd[row])}
+    def _instances(self, images: Sequence[_Image[B]], predicted: bool) -> Instances:
+        found = [image.answer if predicted else image.truth for image in images]
+        xyxy = np.concatenate([np.zeros((0, 4)), *(boxes.xyxy for boxes in found)])
+        sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)  # a turned answer is an empty box: a false positive
+        numbers = np.fromiter(chain.from_iterable(map(self._numbers, found)), dtype=np.int64)
+        areas = sides.prod(axis=1) if predicted else np.concatenate([np.zeros(0), *(boxes.areas for boxes in found)])
+        shapes = [shape for image, boxes in zip(images, found, strict=True) for shape in self.shapes(boxes, image.size)]
+        if shapes and predicted:
+            areas = np.array([shape.get("area", area) for shape, area in zip(shapes, areas.tolist(), strict=True)])
+        return Instances(
+            images=np.repeat(np.arange(1, len(found) + 1), [len(boxes) for boxes in found]),
+            categories=numbers,
+            boxes=np.concatenate([xyxy[:, :2], sides], axis=1),
+            areas=areas,
+            crowd=np.concatenate([np.zeros(0, dtype=bool), *(boxes.crowd & (not predicted) for boxes in found)]),
+            scores=np.concatenate([np.zeros(0), *(boxes.scores for boxes in found)]),
+            shapes=shapes,
+        )
+
+    def _numbers(self, boxes: B) -> list[int]:
+        return [self.category_ids[label] for label in boxes.labels]
 
 
 def _exchanged(instance: Mapping[str, Any]) -> dict[str, Any]:
     """What a results file has of an answer; packed run lengths are text there."""
-    kept = {key: value for key, value in instance.items() if key not in ("area", "iscrowd", "num_keypoints")}
+    kept = {key: value for key, value in instance.items() if key not in NOT_EXCHANGED}
     mask = kept.get("segmentation")
     return {**kept, "segmentation": {**mask, "counts": mask["counts"].decode()}} if mask else kept
 
@@ -162,17 +150,18 @@ def _name(boxes: Boxes, row: int, where: str, predicted: bool) -> str:
     return f"{where}: predicted box {boxes.ids[row]}" if predicted else f"{where} box {boxes.ids[row]}"
 
 
-def _number(stat: float) -> float:
-    """COCOeval says -1 where it has nothing to average, and 1 - 2e-16 where it means 1 (it adds that to divisors)."""
-    return math.nan if stat == -1 else round(float(stat), 12)
-
-
 class BoxAP(CocoAP[Boxes]):
     """AP of boxes: over IoU 0.5:0.95, at 0.5 and 0.75, of small, medium and large objects; recall with 100 boxes."""
 
     annotation = Boxes
     iou_type = "bbox"
-    numbers: ClassVar = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
+    numbers: ClassVar = {
+        **PRECISION,
+        "APs": Number("precision", area=1),
+        "APm": Number("precision", area=2),
+        "APl": Number("precision", area=3),
+        "AR100": Number("recall"),
+    }
 
 
 class MaskAP(CocoAP[Polygons]):
@@ -195,9 +184,10 @@ class MaskAP(CocoAP[Polygons]):
             if problem:
                 raise DataError(f"{_name(boxes, row, where, predicted)} has {problem}")
 
-    def shape(self, boxes: Polygons, row: int, size: Size) -> dict[str, Any]:
-        mask = _run_lengths(boxes.parts[row], boxes.masks[row], *_height_width(size))
-        return {"segmentation": mask, "area": float(coco_mask.area(mask))}
+    def shapes(self, boxes: Polygons, size: Size) -> Iterator[dict[str, Any]]:
+        for parts, mask in zip(boxes.parts, boxes.masks, strict=True):
+            packed = _run_lengths(parts, mask, *_height_width(size))
+            yield {"segmentation": packed, "area": float(coco_mask.area(packed))}
 
 
 def _height_width(size: Size) -> list[int]:
@@ -233,7 +223,12 @@ class KeypointAP(CocoAP[Keypoints]):
 
     annotation = Keypoints
     iou_type = "keypoints"
-    numbers: ClassVar = {"AP": 0, "AP50": 1, "AP75": 2, "APm": 3, "APl": 4, "AR": 5}
+    numbers: ClassVar = {
+        **PRECISION,
+        "APm": Number("precision", area=1),
+        "APl": Number("precision", area=2),
+        "AR": Number("recall"),
+    }
 
     def check(self, boxes: Keypoints, where: str, size: Size, predicted: bool) -> None:
         super().check(boxes, where, size, predicted)
@@ -246,15 +241,13 @@ class KeypointAP(CocoAP[Keypoints]):
             raise DataError(f"{where}: {found}, the data set {self.dataset.name} has {has}")
         _check_finite(boxes, {"points": boxes.points}, where, predicted)
 
-    def shape(self, boxes: Keypoints, row: int, size: Size) -> dict[str, Any]:
-        points, visibility = boxes.points[row], boxes.visibility[row]
-        return {
-            "keypoints": np.column_stack([points, visibility]).reshape(-1).tolist(),
-            "num_keypoints": int((visibility > 0).sum()),
-            "area": float(np.ptp(points, axis=0).prod()),  # of an answer, as COCO.loadRes has it
-        }
+    def shapes(self, boxes: Keypoints, size: Size) -> Iterator[dict[str, Any]]:
+        for points, visibility in zip(boxes.points, boxes.visibility, strict=True):
+            yield {
+                "keypoints": np.column_stack([points, visibility]).reshape(-1).tolist(),
+                "num_keypoints": int((visibility > 0).sum()),
+                "area": float(np.ptp(points, axis=0).prod()),  # of an answer, as COCO.loadRes has it
+            }
 
-    def evaluation(self, truth: COCO, answers: COCO) -> COCOeval:
-        evaluation = super().evaluation(truth, answers)
-        evaluation.params.kpt_oks_sigmas = np.array(self.dataset.skeleton.sigmas)
-        return evaluation
+    def sigmas(self) -> NDArray[np.float64]:
+        return np.array(self.dataset.skeleton.sigmas)

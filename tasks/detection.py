@@ -34,6 +34,7 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import BoxAP
+from .coco_scoring import Scorer
 from .noise import noise_boxes
 
 FIELDS = 5  # tokens an object
@@ -53,6 +54,7 @@ class DetectionOptions(TaskOptions):
     stop_threshold: float = Field(0.9, gt=0, lt=1, description="probability of noise above which an object counts so")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
+    scorer: Scorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
 
 
 class Detection(Task):
@@ -151,4 +153,4 @@ class Detection(Task):
         return {"boxes": Boxes(xyxy, tuple(str(names[i]) for i in rows), np.clip(scores[rows], 0.0, 1.0))}
 
     def metric(self, dataset: DatasetInfo) -> Metric:
-        return BoxAP(dataset)
+        return BoxAP(dataset, self.options.scorer)

@@ -38,6 +38,7 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import KeypointAP
+from .coco_scoring import Scorer
 from .objects import asked_about, known_objects, object_views, question, some
 
 Array = NDArray[np.float64]
@@ -56,6 +57,7 @@ class KeypointOptions(TaskOptions):
     score_weight: float = Field(0.1, ge=0, le=1, description="weight of the points in the score; the rest is the box's")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
+    scorer: Scorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
 
     @field_validator("skeleton")
     @classmethod
@@ -176,4 +178,4 @@ class KeypointDetection(Task):
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         same = self.skeleton.names == dataset.skeleton.names  # then the sigmas may be the user's own
-        return KeypointAP(replace(dataset, skeleton=self.skeleton) if same else dataset)
+        return KeypointAP(replace(dataset, skeleton=self.skeleton) if same else dataset, self.options.scorer)

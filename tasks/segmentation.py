@@ -34,6 +34,7 @@ from ..task import (
     Vocabulary,
 )
 from .coco_metrics import MaskAP
+from .coco_scoring import Scorer
 from .objects import asked_about, known_objects, object_views, question, some
 from .outlines import LEAST, Array, averaged, from_top, simplified, spaced, tidied
 
@@ -58,6 +59,7 @@ class SegmentationOptions(TaskOptions):
     eos_weight: float = Field(1.0, ge=0, description="loss weight of the end of the outline")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
+    scorer: Scorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
 
 
 class Segmentation(Task):
@@ -177,7 +179,7 @@ class Segmentation(Task):
         return [bins_to_points(bins[run].reshape(-1, 2), vocab.bins) for run in whole]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
-        return MaskAP(dataset)
+        return MaskAP(dataset, self.options.scorer)
 
 
 def _outlined(polygons: Annotation) -> Polygons:

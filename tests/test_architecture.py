@@ -32,7 +32,8 @@ HOMES = {  # libraries that stay behind one door, so that another can take their
     "einops": ("multitask/model/",),
     "huggingface_hub": ("multitask/hub.py",),
     "matplotlib": ("multitask/data/survey/plots.py", "multitask/curves.py"),
-    "pycocotools": ("multitask/data/masks.py", "tasks/coco_metrics.py"),
+    "hotcoco": ("tasks/coco_scoring.py",),
+    "pycocotools": ("multitask/data/masks.py", "tasks/coco_metrics.py", "tasks/coco_scoring.py"),
     "sentencepiece": ("multitask/sequence/text.py",),
     "tensorboard": ("multitask/training/tensorboard.py",),
     "timm": ("multitask/model/encoder.py", "multitask/training/optimisation.py"),  # the latter for its EMA

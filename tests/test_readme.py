@@ -149,7 +149,7 @@ def test_excuses_are_for_commands_that_are_there() -> None:
 
 def test_what_predictions_are_called(shell: object) -> None:
     """After the README's commands."""
-    assert (shell.folder / "img.det.json").is_file() and (shell.folder / "img.det.png").is_file()
+    assert (shell.folder / "img.det.json").is_file() and (shell.folder / "img.det.jpg").is_file()
     names = {path.name for path in (shell.folder / "results").glob("*.json")}
     assert names >= {"img.det-caption.json", "another.det-caption.json"}
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
+from multitask.tasks.coco_metrics import CocoAP
+
 THRESHOLDS = Params("segm").iouThrs
+
+
+@pytest.fixture(autouse=True, params=["pycocotools", "hotcoco"])
+def scorer(request, monkeypatch):
+    """Everything in a module that has this fixture holds for both."""
+    monkeypatch.setattr(CocoAP.__init__, "__defaults__", (request.param,))
+    return request.param
 
 
 def stats(folder, size, images, categories, truth, answers, iou_type, sigmas=None):

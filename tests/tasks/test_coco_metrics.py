@@ -12,7 +12,13 @@ from multitask.annotations import Boxes, Polygons
 from multitask.errors import DataError
 from multitask.example import Example, Prediction
 from multitask.task import Category, DatasetInfo
+from multitask.tasks import coco_scoring
 from multitask.tasks.coco_metrics import BoxAP, CocoAP
+from multitask.tasks.coco_scoring import Number
+
+from .coco_reference import scorer
+
+__all__ = ["scorer"]  # a fixture
 
 INFO = DatasetInfo("toys", (Category(7, "car"), Category(0, "ball"), Category(90, "doll")))
 NAMES = ("car", "ball", "doll")
@@ -225,6 +231,23 @@ def test_any_ids_give_the_score_of_the_sorted_images(ids):
     same(measure(pairs, ids), naive([pairs[i] for i in ranks]))
 
 
+@pytest.mark.parametrize("rows", [1, 30, 10**6])
+def test_some_categories_at_a_time_give_the_score_of_all(rows, monkeypatch):
+    rng = np.random.default_rng(3)
+    pairs = [random_pair(rng) for _ in range(8)]
+    whole = measure(pairs)
+    evaluated, evaluate = [], coco_scoring._evaluated
+
+    def counting(part, scorer):
+        evaluated.append(len(part.categories))
+        return evaluate(part, scorer)
+
+    monkeypatch.setattr(coco_scoring, "ROWS", rows)
+    monkeypatch.setattr(coco_scoring, "_evaluated", counting)
+    same(measure(pairs), whole)
+    assert sum(evaluated) == 3 and (len(evaluated) == 1) == (rows == 10**6)
+
+
 def test_the_order_of_updates_does_not_matter():
     rng = np.random.default_rng(4)
     pairs = [random_pair(rng) for _ in range(10)]
@@ -287,11 +310,11 @@ def test_masks_need_no_more_than_a_shape():
     """What the base class promises to the other kinds of AP."""
 
     class MaskAP(CocoAP):
-        annotation, iou_type, numbers = Polygons, "segm", {"AP": 0}
+        annotation, iou_type, numbers = Polygons, "segm", {"AP": Number("precision")}
 
-        def shape(self, boxes, row, size):
+        def shapes(self, boxes, size):
             assert size == (400.0, 400.0)
-            return {"segmentation": [part.reshape(-1).tolist() for part in boxes.parts[row]]}
+            return [{"segmentation": [part.reshape(-1).tolist() for part in parts]} for parts in boxes.parts]
 
     square = np.array([[10.0, 10], [110, 10], [110, 110], [10, 110]])
     triangle = square[:3]

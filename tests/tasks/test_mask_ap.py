@@ -15,7 +15,9 @@ from multitask.task import Category, DatasetInfo
 from multitask.tasks.coco_metrics import MaskAP
 
 from . import coco_reference as reference
+from .coco_reference import scorer
 
+__all__ = ["scorer"]  # a fixture
 INFO = DatasetInfo("toys", (Category(7, "car"), Category(1, "ball"), Category(90, "doll")))
 NAMES = ("car", "ball", "doll")
 SIZE = (200, 150)  # (width, height)
@@ -127,7 +129,7 @@ def answer_rows(number, answer):
         yield {"image_id": number, "category_id": ids[name], "segmentation": outline, "score": score}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_it_equals_pycocotools_read_from_files(seed, tmp_path):
     rng = np.random.default_rng(seed)
     truths = [random_truth(rng) for _ in range(6)] + [NOTHING]
