@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
-    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "wishes"], 3),
+    **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "results", "wishes"], 3),
     **dict.fromkeys(["convert_weights"], 3),
     **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
@@ -49,6 +49,7 @@ FORMAT_WORDS = {  # keys of COCO's JSON that happen to be spelt like a task
     "multitask/data/formats/caption_rows.py": {"caption"},
     "multitask/data/formats/coco_objects.py": {"segmentation"},
     "multitask/data/formats/coco_reader.py": {"caption", "segmentation"},
+    "multitask/data/formats/coco_results.py": {"caption", "segmentation", "keypoints"},
     "multitask/data/formats/coco_writer.py": {"caption", "segmentation"},
     "multitask/data/formats/sample_reader.py": {"caption", "segmentation"},
     "multitask/data/formats/shard_writer.py": {"segmentation"},

@@ -187,3 +187,15 @@ def test_results_have_the_ids_of_the_data_set_and_score_the_same_elsewhere(shell
     (found,) = json.loads(done.out).values()
     assert found["det"]["AP"] == pytest.approx(evaluation.stats[0], abs=1e-9)
     assert found["det"]["AR100"] == pytest.approx(evaluation.stats[8], abs=1e-9)
+    for task, extra in (("det", ()), ("det", ("tasks.det.scorer=hotcoco",)), ("caption", ())):
+        words = ("--task", task, "--results", str(out / f"{task}.json"), "--data", str(root), "--json", *extra)
+        done = shell.mtp("eval", *words)
+        assert done.code == 0, done.err
+        ((title, scores),) = json.loads(done.out).items()
+        assert title.endswith("sparse val") and scores[task] == pytest.approx(found[task], abs=1e-9)
+    done = shell.mtp("eval", "--task", "det", "--results", str(out / "caption.json"), "--data", str(root))
+    assert done.code == 4 and "have no boxes, which are scored" in done.line
+    done = shell.mtp("eval", "--results", str(out / "det.json"), "--data", str(root), "--task", "det,caption")
+    assert done.code == 2 and "name it with --task" in done.line
+    done = shell.mtp("eval", "--results", str(out / "det.json"), "--model", str(tmp_path / "run"))
+    assert done.code == 2 and "without a model" in done.line

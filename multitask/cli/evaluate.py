@@ -24,7 +24,9 @@ from .options import (
     task_names,
 )
 
-Tasks = Annotated[str | None, typer.Option("--tasks", help="Tasks to score; all that the model has if left out.")]
+Tasks = Annotated[
+    str | None, typer.Option("--tasks", "--task", help="Tasks to score; all that the model has if left out.")
+]
 Split = Annotated[str | None, typer.Option("--split", help="Split to score; found in the folder if left out.")]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Images decoded together.")]
 Oracle = Annotated[
@@ -33,6 +35,10 @@ Oracle = Annotated[
 SelfTest = Annotated[bool, typer.Option("--self-test", help="Score the ground truth itself: the ceiling of any model.")]
 Results = Annotated[
     Path | None, typer.Option("--save-results", help="Folder for the answers, one file a task in COCO's results form.")
+]
+Answers = Annotated[
+    Path | None,
+    typer.Option("--results", help="Score this file in COCO's results form, with --task and --data; no model."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -47,26 +53,38 @@ def evaluate(
     oracle_boxes: Oracle = False,
     save_results: Results = None,
     self_test: SelfTest = False,
+    results: Answers = None,
     config: Config = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     cuda_graphs: CudaGraphs = False,
     json_: Json = False,
 ) -> None:
-    """Score a model by free-running decoding, or the ground truth itself (--self-test, with --config and settings)."""
+    """Score a model by free-running decoding, a file of answers (--results), or the ground truth itself (--self-test).
+
+    The latter two take --config and settings.
+    """
+    if results and (self_test or model or oracle_boxes or save_results):
+        raise UsageError("--results is scored without a model: give only --task, --data, --split and settings with it")
     if self_test and save_results:
         raise UsageError("--save-results goes with a model: leave --self-test out")
     if self_test and oracle_boxes:
         raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
-    if not self_test and (config or any(not word.startswith(("data.", "tasks.")) for word in overrides or ())):
+    if not (self_test or results) and (
+        config or any(not word.startswith(("data.", "tasks.")) for word in overrides or ())
+    ):
         own = "a model has its own, but for data.KEY=VALUE and tasks.NAME.KEY=VALUE"
-        raise UsageError(f"--config and settings go with --self-test; {own}")
+        raise UsageError(f"--config and settings go with --self-test or --results; {own}")
     sleep_soon()
     from ..evaluate import Scores, as_json
     from .progress import counting_bar
 
     scores: dict[str, Scores]
-    if self_test:
+    if results:
+        from ..results import score_file
+
+        scores = score_file(results, chosen_config(config, overrides, tasks, data, None), split)
+    elif self_test:
         from ..evaluate import score_truth
 
         scores = score_truth(chosen_config(config, overrides, tasks, data, None), split)
@@ -94,7 +112,7 @@ def evaluate(
         return
     for title, found in scores.items():
         score_table(title, found)
-    output.print("free-running decoding" if not self_test else "no model was used", style="dim")
+    output.print("no model was used" if self_test or results else "free-running decoding", style="dim")
 
 
 def register(app: typer.Typer) -> None:

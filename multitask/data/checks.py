@@ -141,10 +141,11 @@ def clipped_box(xyxy: tuple[float, float, float, float], value: Any, field: str,
     return np.array(clipped), any(abs(a - b) > 1 for a, b in zip(xyxy, clipped, strict=True))
 
 
-def segmentation(value: Any, size: Size) -> tuple[tuple[FloatArray, ...], dict[str, Any] | None]:
-    """The outline of one object: its polygons (P, 2), or none of these and its run-length mask."""
+def segmentation(value: Any, size: Size, empty: bool = False) -> tuple[tuple[FloatArray, ...], dict[str, Any] | None]:
+    """The outline of one object: its polygons (P, 2), or none of these and its run-length mask. `empty`: it may
+    enclose nothing of the image, as an answer may."""
     if isinstance(value, dict):
-        return (), mask(value, size)
+        return (), mask(value, size, empty)
     if not isinstance(value, list) or not value:
         reason = "is neither a list of polygons nor a run-length mask"
         raise Unusable("segmentation", value, reason, "write [[x1, y1, x2, y2, ...]]")
@@ -157,7 +158,7 @@ def segmentation(value: Any, size: Size) -> tuple[tuple[FloatArray, ...], dict[s
             raise Unusable("segmentation", part, "has fewer than 3 points", "remove this part")
         parts.append(array.reshape(-1, 2))
         bounded(parts[-1], part, "segmentation")
-    if not any(enclosed(clip_polygon(part, size)) > LEAST_AREA for part in parts):
+    if not empty and not any(enclosed(clip_polygon(part, size)) > LEAST_AREA for part in parts):
         raise Unusable("segmentation", value, "encloses nothing of the image", "draw it anew, or remove it")
     return tuple(parts), None
 
@@ -170,7 +171,7 @@ def bounded(outline: FloatArray, value: Any, field: str) -> None:
         raise Unusable(field, value, f"is longer than {MAX_LENGTH} pixels", "remove points that go to and fro")
 
 
-def mask(value: Mapping[str, Any], size: Size) -> dict[str, Any]:
+def mask(value: Mapping[str, Any], size: Size, empty: bool = False) -> dict[str, Any]:
     """A run-length mask, its runs as a list: columns from the left, each from the top, background first."""
     if value.get("size") != [size[1], size[0]]:
         raise Unusable("segmentation", value, "has a size that is not [height, width] of the image", "export it again")
@@ -180,7 +181,7 @@ def mask(value: Mapping[str, Any], size: Size) -> dict[str, Any]:
         raise Unusable("segmentation", value, "has run lengths that are not whole and positive", "export it again")
     if sum(runs) != size[0] * size[1]:
         raise Unusable("segmentation", value, "has run lengths that do not add up to the image", "export it again")
-    if not any(runs[1::2]):
+    if not empty and not any(runs[1::2]):
         raise Unusable("segmentation", value, "encloses nothing of the image", "draw it anew, or remove it")
     return {"size": [size[1], size[0]], "counts": runs}
 

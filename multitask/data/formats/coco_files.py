@@ -146,17 +146,22 @@ def find_images(root: Path, split: str, images: Sequence[TableImage]) -> Path:
 
 def read_json(path: Path, root: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises DataError for anything else."""
+    data = read_value(path, root)
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: not a COCO file, which is an object with 'images' and 'annotations'; export it again")
+    return data
+
+
+def read_value(path: Path, root: Path) -> Any:
+    """What a JSON file holds. Raises DataError where it is none, or lies outside `root`."""
     if problem := file_problem(path, root):
         raise DataError(f"{path}: {problem}")
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path}: larger than {MAX_BYTES // 2**30} GiB; split it")
     try:
-        data = parse(path.read_bytes())
+        return parse(path.read_bytes())
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); export it again") from None
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: not a COCO file, which is an object with 'images' and 'annotations'; export it again")
-    return data
 
 
 def entries(data: dict[str, Any], field: str, path: Path) -> list[Any]:
