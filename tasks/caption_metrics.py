@@ -223,8 +223,7 @@ class CaptionScores:
         bleus = bleu(self.candidates, self.references)
         return {
             "CIDEr-D": cider_d(self.candidates, self.references),
-            "BLEU-4": bleus[3],
-            "BLEU-1": bleus[0],
+            **{f"BLEU-{n}": bleus[n - 1] for n in (4, 3, 2, 1)},
             "ROUGE-L": rouge_l(self.candidates, self.references),
             "CIDEr-D of the best constant": best_constant_caption(self.references)[1],
         }

@@ -15,11 +15,19 @@ from ..annotations import Boxes, Keypoints, Polygons
 from ..errors import DataError, nearest
 from ..example import Example, Prediction
 from ..task import DatasetInfo
-from .coco_scoring import Comparison, Instances, Number, Scorer, check_scorer, evaluate
+from .coco_scoring import (
+    BOX_NUMBERS,
+    POINT_NUMBERS,
+    Comparison,
+    Instances,
+    Number,
+    Scorer,
+    check_scorer,
+    evaluate,
+)
 
 MAX_SIDES, MAX_LENGTH = 16, 1_000_000  # image sides an outline may reach, its pixels: native code takes memory for each
 NOT_EXCHANGED = {"id", "area", "iscrowd", "num_keypoints"}
-PRECISION = {"AP": Number("precision"), "AP50": Number("precision", 0.5), "AP75": Number("precision", 0.75)}
 Size = tuple[float, float]  # (width, height)
 B = TypeVar("B", bound=Boxes)
 
@@ -151,17 +159,12 @@ def _name(boxes: Boxes, row: int, where: str, predicted: bool) -> str:
 
 
 class BoxAP(CocoAP[Boxes]):
-    """AP of boxes: over IoU 0.5:0.95, at 0.5 and 0.75, of small, medium and large objects; recall with 100 boxes."""
+    """AP of boxes: over IoU 0.5:0.95, at 0.5 and 0.75, of small, medium and large objects; average recall
+    with 1, 10 and 100 boxes an image, and of the sizes. All twelve numbers of COCO's summary."""
 
     annotation = Boxes
     iou_type = "bbox"
-    numbers: ClassVar = {
-        **PRECISION,
-        "APs": Number("precision", area=1),
-        "APm": Number("precision", area=2),
-        "APl": Number("precision", area=3),
-        "AR100": Number("recall"),
-    }
+    numbers: ClassVar = BOX_NUMBERS
 
 
 class MaskAP(CocoAP[Polygons]):
@@ -223,12 +226,7 @@ class KeypointAP(CocoAP[Keypoints]):
 
     annotation = Keypoints
     iou_type = "keypoints"
-    numbers: ClassVar = {
-        **PRECISION,
-        "APm": Number("precision", area=1),
-        "APl": Number("precision", area=2),
-        "AR": Number("recall"),
-    }
+    numbers: ClassVar = POINT_NUMBERS
 
     def check(self, boxes: Keypoints, where: str, size: Size, predicted: bool) -> None:
         super().check(boxes, where, size, predicted)

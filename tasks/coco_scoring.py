@@ -109,6 +109,24 @@ class Number(NamedTuple):
     what: Literal["precision", "recall"]
     threshold: float | None = None  # this one alone
     area: int = 0  # place among the ranges of size, of which the first has all
+    limit: int = -1  # place among the limits on answers an image, of which the last is the largest
+
+
+_PRECISION = {"AP": Number("precision"), "AP50": Number("precision", 0.5), "AP75": Number("precision", 0.75)}
+BOX_NUMBERS = {  # of boxes and masks; sizes are all, small, medium, large
+    **_PRECISION,
+    **{f"AP{size}": Number("precision", area=area) for area, size in enumerate("sml", 1)},
+    **{f"AR{most}": Number("recall", limit=limit) for limit, most in enumerate((1, 10, 100))},
+    **{f"AR{size}": Number("recall", area=area) for area, size in enumerate("sml", 1)},
+}
+POINT_NUMBERS = {  # of keypoints; sizes are all, medium, large
+    **_PRECISION,
+    **{f"AP{size}": Number("precision", area=area) for area, size in enumerate("ml", 1)},
+    "AR": Number("recall"),
+    "AR50": Number("recall", 0.5),
+    "AR75": Number("recall", 0.75),
+    **{f"AR{size}": Number("recall", area=area) for area, size in enumerate("ml", 1)},
+}
 
 
 class Found(NamedTuple):
@@ -119,8 +137,8 @@ class Found(NamedTuple):
     scores: Floats  # as precision: the score at which that recall is reached
 
     def mean(self, number: Number) -> float:
-        """With the largest limit; nan where there is nothing to find."""
-        values: Floats = getattr(self, number.what)[..., number.area, -1]
+        """One number; nan where there is nothing to find."""
+        values: Floats = getattr(self, number.what)[..., number.area, number.limit]
         if number.threshold is not None:
             values = values[np.isclose(THRESHOLDS, number.threshold)]
         values = values[values > -1]

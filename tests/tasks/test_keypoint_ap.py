@@ -23,7 +23,7 @@ NAMES = ("nose", "left_hand", "right_hand", "left_foot", "right_foot")
 BODY = Skeleton(names=NAMES, flip_pairs=((1, 2), (3, 4)), sigmas=(0.03, 0.05, 0.06, 0.09, 0.2), categories=("ape",))
 INFO = DatasetInfo("zoo", (Category(9, "ape"), Category(1, "person"), Category(4, "kite")), BODY)
 SIZE = (640, 480)  # (width, height)
-PLACES = {"AP": 0, "AP50": 1, "AP75": 2, "APm": 3, "APl": 4, "AR": 5}
+PLACES = {"AP": 0, "AP50": 1, "AP75": 2, "APm": 3, "APl": 4, "AR": 5, "AR50": 6, "AR75": 7, "ARm": 8, "ARl": 9}
 POSE = np.array([[50, 10], [20, 40], [80, 40], [40, 90], [60, 90]], dtype=float)
 
 
