@@ -1,6 +1,6 @@
 """COCO's evaluation (Lin et al., arXiv 1405.0312) of true and answered instances, in memory and silent.
 
-By pycocotools, the reference, or by hotcoco, which gives the same numbers in a hundredth of the time.
+By pycocotools, the reference, or by hotcoco, which gives the same numbers far sooner.
 """
 
 from __future__ import annotations
@@ -134,7 +134,6 @@ class Found(NamedTuple):
 
     precision: Floats  # (thresholds, recalls, categories, areas, limits)
     recall: Floats  # (thresholds, categories, areas, limits)
-    scores: Floats  # as precision: the score at which that recall is reached
 
     def mean(self, number: Number) -> float:
         """One number; nan where there is nothing to find."""
@@ -158,7 +157,6 @@ def evaluate(comparison: Comparison, scorer: Scorer) -> Found:
     return Found(
         np.concatenate([part.precision for part in parts], axis=2),
         np.concatenate([part.recall for part in parts], axis=1),
-        np.concatenate([part.scores for part in parts], axis=2),
     )
 
 

@@ -93,7 +93,7 @@ class Stepper:
         """The output layer for tokens `ids` (K,) int64, ascending: few are prepared once, many in a row are no copy."""
         first, last = int(ids[0]), int(ids[-1])
         in_row = last - first + 1 == len(ids)
-        key = (first, last) if in_row else (first, *ids.tolist())
+        key = (first, last) if in_row else (first, *ids.tolist())  # three or more: never that of a row
         if key not in self._outputs:
             if len(self._outputs) == KEPT_OUTPUTS:
                 del self._outputs[next(iter(self._outputs))]

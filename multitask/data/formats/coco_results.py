@@ -84,7 +84,7 @@ class _Reader:
 
     def _boxes(self, rows: Sequence[Row], size: Size) -> Boxes:
         labels = self._each(rows, "category_id", lambda value, field: checks.known(value, field, self.names))
-        scores = self._each(rows, "score", lambda value, field: _number(value, field))
+        scores = self._each(rows, "score", _number)
         return Boxes(np.array([self._box(row, size) for row in rows]), tuple(labels), np.array(scores))
 
     def _box(self, row: Row, size: Size) -> FloatArray:
