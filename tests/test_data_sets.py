@@ -199,3 +199,5 @@ def test_results_have_the_ids_of_the_data_set_and_score_the_same_elsewhere(shell
     assert done.code == 2 and "name it with --task" in done.line
     done = shell.mtp("eval", "--results", str(out / "det.json"), "--model", str(tmp_path / "run"))
     assert done.code == 2 and "without a model" in done.line
+    done = shell.mtp("eval", "--results", str(out / "det.json"), "--task", "det", "--precision", "int8")
+    assert done.code == 2 and "go with a model" in done.line

@@ -66,6 +66,8 @@ def evaluate(
     """
     if results and (self_test or model or oracle_boxes or save_results):
         raise UsageError("--results is scored without a model: give only --task, --data, --split and settings with it")
+    if (self_test or results) and (cuda_graphs or precision != "fp32"):
+        raise UsageError("--precision and --cuda-graphs go with a model: leave them out")
     if self_test and save_results:
         raise UsageError("--save-results goes with a model: leave --self-test out")
     if self_test and oracle_boxes:
