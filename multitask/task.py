@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from pydantic import Field
 
 from .annotations import Annotation
 from .config import Section
-from .example import Example, Prediction
+from .example import Example
+from .metric import ExactMatch, Exchangeable, Metric
 from .sequence.grammar import END, Grammar, State, Stop
 from .sequence.ids import Ids
 from .sequence.prompting import Decoding, Prompt, load_prompt
@@ -138,40 +139,6 @@ class Decoded:
         """These tokens as if drawn with probability 1: for round trips without a model."""
         one = np.ones(len(tokens))
         return cls(tokens, np.zeros(len(tokens)), tokens, one, tokens.astype(np.float64))
-
-
-class Metric(Protocol):
-    """Collects predictions, image by image, then gives named numbers; the first is the one that matters most."""
-
-    def update(self, prediction: Prediction, example: Example) -> None: ...
-    def compute(self) -> dict[str, float]: ...
-
-
-@runtime_checkable
-class Exchangeable(Protocol):
-    """A metric whose answers other software can score, too."""
-
-    def results(self) -> list[dict[str, Any]]: ...
-
-
-class ExactMatch:
-    """Share of images whose answer of one kind equals the truth, compared as JSON."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.hits: list[bool] = []
-
-    def truth(self, example: Example) -> Annotation | None:
-        """What the answer should be; None where the image is not annotated for it. To be overridden."""
-        return example.annotations.get(self.kind)
-
-    def update(self, prediction: Prediction, example: Example) -> None:
-        truth, answer = self.truth(example), prediction.annotations.get(self.kind)
-        if truth is not None:
-            self.hits.append(answer is not None and answer.to_json() == truth.to_json())
-
-    def compute(self) -> dict[str, float]:
-        return {"exact": float(np.mean(self.hits)) if self.hits else float("nan")}
 
 
 class Task:
