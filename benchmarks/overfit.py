@@ -21,7 +21,7 @@ from multitask.assembly import open_run
 from multitask.cli.progress import TrainingDisplay
 from multitask.config import load_config
 from multitask.data.source import open_dataset
-from multitask.evaluate import evaluate
+from multitask.evaluate import as_scores, evaluate
 from multitask.example import Example
 from multitask.machine import pick_device
 from multitask.train import start
@@ -101,7 +101,7 @@ def report(run: Path, data: Path, seconds: float) -> None:
     """Print what was reached."""
     predictor = open_run(run).predictor(pick_device("auto"))
     dataset = open_dataset(str(data), None, role="val")
-    scores = evaluate(predictor, dataset, ["det", "segment", "keypoints"], oracle=True)
+    scores = as_scores(evaluate(predictor, dataset, ["det", "segment", "keypoints"], oracle=True))
     examples: list[Any] = [dataset[i] for i in range(len(dataset))]
     answers = predictor.predict(examples, ["caption"])
     right = 0

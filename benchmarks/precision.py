@@ -25,7 +25,7 @@ from rich.table import Column, Table
 from multitask.assembly import Run, open_run, open_split, with_data
 from multitask.decoding.linears import PRECISIONS
 from multitask.decoding.speed import Speed
-from multitask.evaluate import Scores, evaluate
+from multitask.evaluate import Scores, as_scores, evaluate
 from multitask.machine import pick_device
 from multitask.task import Annotations, Decoded, Query, Task, Vocabulary
 
@@ -59,7 +59,7 @@ def answered(run: Run, precision: str, arguments: argparse.Namespace) -> tuple[A
     names = arguments.tasks or list(run.tasks)
     begun = time.perf_counter()
     with recorded(run.tasks) as answers:
-        scores = evaluate(predictor, dataset, names, oracle=True)  # the same questions in all precisions
+        scores = as_scores(evaluate(predictor, dataset, names, oracle=True))  # the same questions in all precisions
     return answers, scores, time.perf_counter() - begun
 
 

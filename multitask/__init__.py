@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .annotations import Labels as Labels
     from .annotations import Polygons as Polygons
     from .assembly import open_run as open_run
+    from .attention import AttentionMap as AttentionMap
+    from .attention import attention_maps as attention_maps
+    from .attention import draw_attention as draw_attention
     from .config import load_config as load_config
     from .data.images import read_image as read_image
     from .errors import MtpError as MtpError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .example import Prediction as Prediction
     from .task import Decoded as Decoded
     from .task import Grammar as Grammar
+    from .task import Passage as Passage
     from .task import Query as Query
     from .task import State as State
     from .task import Target as Target
@@ -36,11 +40,12 @@ __version__ = "0.1.0"
 _NAMES = {
     "annotations": "Annotation Boxes Captions Keypoints Labels Polygons",
     "assembly": "open_run",
+    "attention": "AttentionMap attention_maps draw_attention",
     "config": "load_config",
     "data.images": "read_image",
     "errors": "MtpError",
     "example": "Example Prediction",
-    "task": "Decoded Grammar Query State Target Task TaskOptions View",
+    "task": "Decoded Grammar Passage Query State Target Task TaskOptions View",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

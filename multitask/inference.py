@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -46,6 +46,9 @@ class Question:
     query: Query
 
 
+Watch = Callable[[Question, Sequence[Decoded], Annotations, Pass], None]  # the answer lies in the view's unit square
+
+
 class Predictor:
     """Runs tasks on images. `encoder_passes` and `encoded_views` count what was encoded, `stepper.counts` what was
     decoded, for tests and benchmarks.
@@ -83,12 +86,17 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(
-        self, examples: Sequence[Example], names: Sequence[str], given: Sequence[Annotations] | None = None
+        self,
+        examples: Sequence[Example],
+        names: Sequence[str],
+        given: Sequence[Annotations] | None = None,
+        watch: Watch | None = None,
     ) -> list[Answers]:
         """What the tasks `names` answer about each image, in pixels of the image.
 
         `given` are annotations (in pixels) that the user hands to the tasks: boxes to ask about, `labels` to look for.
-        They come before the answers of a required task. Raises UsageError when a required task is not in the model.
+        They come before the answers of a required task. `watch` is called once a question, also one of a required task,
+        is answered. Raises UsageError when a required task is not in the model.
         """
         given = given or [{} for _ in examples]
         pixels: dict[int, NDArray[np.uint8]] = {}
@@ -98,7 +106,7 @@ class Predictor:
         self.model.eval()
         for level in self._levels(names, given):
             questions = self._questions(level, examples, given, answers, pixels, state)
-            self._answer(questions, level, examples, state, answers)
+            self._answer(questions, level, examples, state, answers, watch)
         self.model.train(was_training)
         return [{name: a[name] for name in names} for a in answers]
 
@@ -186,6 +194,7 @@ class Predictor:
         examples: Sequence[Example],
         state: Pass,
         answers: Sequence[Answers],
+        watch: Watch | None,
     ) -> None:
         """Decode all questions together, and write what they say into `answers`."""
         decoded = self._decoded((r for q in questions for r in self._requests(q, examples, state)), state)
@@ -196,6 +205,8 @@ class Predictor:
             inverse = state.placements[question.view].inverse
             size = examples[question.image].size
             parts[question.image, question.task.name].append({k: a.warp(inverse, size) for k, a in answer.items()})
+            if watch:
+                watch(question, samples, answer, state)
         for (image, name), found in parts.items():
             example = examples[image]
             answers[image][name] = Prediction(example.id, example.file, example.size, merged(found))

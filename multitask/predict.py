@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from . import __version__
 from .annotations import Annotation, Boxes, Captions
 from .assembly import open_run
+from .attention import AttentionMap, AttentionWatch, draw_attention
 from .data.images import list_images, read_image
 from .decoding.speed import Speed
 from .draw import draw, save_picture
@@ -56,12 +57,24 @@ class Result:
     picture: str = ""
     json: str = ""
     error: str = ""
+    attention: Sequence[str] = ()  # more pictures
 
 
-def predict_files(arguments: Sequence[str], wish: Wish, means: Means, out: Path) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Answer:
+    """What was answered about one image, from the smallest score on."""
+
+    found: Mapping[str, Annotations]  # by task
+    looks: Mapping[str, Sequence[AttentionMap]]  # by the end of the name of the picture that they are drawn in
+
+
+def predict_files(
+    arguments: Sequence[str], wish: Wish, means: Means, out: Path, attention: bool = False
+) -> Iterator[Result]:
     """Ask a model about files, folders and patterns; results come in this order, once their files are written to `out`.
 
-    Raises UsageError, DataError or CheckpointError when nothing can be done at all; a bad image is a result of its own.
+    `attention`: also draw where the decoder looked. Raises UsageError, DataError or CheckpointError when nothing can be
+    done at all; a bad image is a result of its own.
     """
     files, failures = _files(arguments)
     names, words = asked_tasks(wish)
@@ -74,7 +87,7 @@ def predict_files(arguments: Sequence[str], wish: Wish, means: Means, out: Path)
         predictor.task(name)
     yield from (Result(failure, error=failure) for failure in failures)
     out.mkdir(parents=True, exist_ok=True)
-    order = Order(str(run.folder), predictor, names, given, wish.min_score, out)
+    order = Order(str(run.folder), predictor, names, given, wish.min_score, out, attention)
     yield from predict_images(files, means.batch_size, order)
 
 
@@ -88,6 +101,7 @@ class Order:
     given: Annotations
     min_score: float
     out: Path  # a folder that is there
+    attention: bool = False  # whether it is drawn
     taken: set[str] = field(default_factory=set)  # names of files in it that are results
 
 
@@ -109,7 +123,7 @@ def predict_images(files: Sequence[Path], batch_size: int, order: Order) -> Iter
             finally:  # what is written is told, also before an error
                 yield from done
             writing = [
-                pool.submit(_write, file, image, a, order, _paths(file, a, order))
+                pool.submit(_write, file, image, a, order.model, _paths(file, a, order))
                 for (file, image), a in zip(images.items(), answers, strict=True)
             ]
             done = chain(bad, map(Future.result, writing))
@@ -164,11 +178,23 @@ def _loaded(reading: Reading) -> tuple[dict[Path, Pixels], list[Result]]:
     return images, bad
 
 
-def _answers(images: Mapping[Path, Pixels], order: Order) -> list[dict[str, Annotations]]:
-    """What each task answers about each image, from the smallest score on."""
+def _answers(images: Mapping[Path, Pixels], order: Order) -> list[Answer]:
+    """What each task answers about each image."""
     examples = [_example(file, image) for file, image in images.items()]
-    answers = order.predictor.predict(examples, order.names, [order.given] * len(examples)) if examples else []
-    return [{name: above(p.annotations, order.min_score) for name, p in answer.items()} for answer in answers]
+    watch = AttentionWatch(order.predictor, order.names) if order.attention else None
+    answers = order.predictor.predict(examples, order.names, [order.given] * len(examples), watch) if examples else []
+    found = [{name: above(p.annotations, order.min_score) for name, p in answer.items()} for answer in answers]
+    return [Answer(tasks, _looks(watch, image) if watch else {}) for image, tasks in enumerate(found)]
+
+
+def _looks(watch: AttentionWatch, image: int) -> dict[str, list[AttentionMap]]:
+    """The maps of each picture that is drawn of an image: one an object, or one for all that is about no object."""
+    looks: dict[str, list[AttentionMap]] = {}
+    for name in watch.names:
+        for seen in watch.maps.get((image, name), ()):
+            number = "" if seen.item is None else f"-{seen.item + 1}"
+            looks.setdefault(f"{name}.attention{number}", []).append(seen)
+    return looks
 
 
 def _example(file: Path, image: Pixels) -> Example:
@@ -176,33 +202,36 @@ def _example(file: Path, image: Pixels) -> Example:
     return Example(str(file), str(file), (width, height), {}, lambda reduce=1: image)
 
 
-def _paths(file: Path, answers: Mapping[str, Annotations], order: Order) -> tuple[Path, Path]:
-    """Where the picture and the JSON file of an image go."""
-    document = unique_path(order.out, f"{file.stem}.{'-'.join(answers)}", ".json", order.taken)
-    return document.with_suffix(".jpg" if file.suffix.casefold() in JPEG else ".png"), document
+def _paths(file: Path, answer: Answer, order: Order) -> tuple[Path, ...]:
+    """Where the JSON file of an image, its picture and those of attention go."""
+    suffix = ".jpg" if file.suffix.casefold() in JPEG else ".png"
+    document = unique_path(order.out, f"{file.stem}.{'-'.join(answer.found)}", ".json", order.taken)
+    more = (unique_path(order.out, f"{file.stem}.{look}", suffix, order.taken) for look in answer.looks)
+    return document, document.with_suffix(suffix), *more
 
 
-def _write(
-    file: Path, image: Pixels, answers: Mapping[str, Annotations], order: Order, paths: tuple[Path, Path]
-) -> Result:
+def _write(file: Path, image: Pixels, answer: Answer, model: str, paths: tuple[Path, ...]) -> Result:
     """Draw and write an image's answers. Raises DataError where they cannot be written."""
-    picture, document = paths
+    document, picture, *more = paths
+    answers = answer.found
     height, width = image.shape[:2]
     record = {
         "schema": SCHEMA,
         "mtp": __version__,
-        "model": order.model,
+        "model": model,
         "image": {"file": str(file), "width": width, "height": height},
         "tasks": {name: {kind: a.to_json() for kind, a in found.items()} for name, found in answers.items()},
     }
     try:
         shown = [a for found in answers.values() for a in found.values()]
         save_picture(draw(image, shown), picture)
+        for path, maps in zip(more, answer.looks.values(), strict=True):
+            save_picture(draw_attention(image, maps), path)
         write_atomic(document, json.dumps(record, indent=1, ensure_ascii=False).encode())
     except OSError as error:
         raise DataError(f"{picture}: cannot be written: {error.strerror}; free space, or give another --out") from error
     rows = [row for name, found in answers.items() for a in found.values() for row in _rows(name, a)]
-    return Result(str(file), rows, str(picture), str(document))
+    return Result(str(file), rows, str(picture), str(document), attention=[str(path) for path in more])
 
 
 def _rows(task: str, annotation: Annotation) -> list[list[Any]]:

@@ -8,15 +8,15 @@ from pathlib import Path
 from .assembly import fitted, make_tasks, open_split
 from .config import Config
 from .data.formats.coco_results import read_results
-from .data.scored import Share, scored
+from .data.scored import Scored, Share, scored
 from .errors import DataError, UsageError
-from .evaluate import Scores
+from .evaluate import Evaluation
 from .example import Prediction
 from .task import Annotations
 
 
-def score_file(path: Path, config: Config, split: str | None) -> dict[str, Scores]:
-    """Scores of a file in COCO's results form, on the data and for the one task of `config`; under a title.
+def score_file(path: Path, config: Config, split: str | None) -> Evaluation:
+    """Scores of a file in COCO's results form, on the data and for the one task of `config`.
 
     Images that the file says nothing about have no answers. Raises DataError where an entry is not sound, UsageError
     where the config has several tasks.
@@ -27,17 +27,17 @@ def score_file(path: Path, config: Config, split: str | None) -> dict[str, Score
     shares = scored(dataset, make_tasks(fitted(config, dataset)))
     if len(shares) != 1:
         raise UsageError(f"--results {path} is about one data set, and {len(shares)} were given")
-    return {f"{path} on {dataset.info.name} {dataset.split}": _scored(path, shares[0])}
+    return Evaluation(f"{path} on {dataset.info.name} {dataset.split}", _scored(path, shares[0]), config)
 
 
-def _scored(path: Path, share: Share) -> Scores:
+def _scored(path: Path, share: Share) -> list[Scored]:
     ((name, metric),) = share.metrics().items()
     examples = [share.dataset[position] for position in share.positions]
     answers = read_results(path, share.dataset.info, {example.id: _whole(example.size) for example in examples})
     _check_kinds(path, answers, share.tasks[name].kinds)
     for example in examples:
         metric.update(Prediction(example.id, example.file, example.size, answers.get(example.id, {})), example)
-    return {share.labels[name]: metric.compute()}
+    return share.measured({name: metric})
 
 
 def _check_kinds(path: Path, answers: Mapping[int | str, Annotations], kinds: tuple[str, ...]) -> None:

@@ -31,8 +31,8 @@ from .skeleton import Skeleton
 
 __all__ = [
     "END", "Annotations", "Augment", "Category", "DatasetInfo", "Decoded", "Decoding", "ExactMatch", "Exchangeable",
-    "Grammar", "Ids", "Metric", "Prompt", "Query", "Skeleton", "State", "Stop", "Target", "Task", "TaskOptions",
-    "View", "Vocabulary",
+    "Grammar", "Ids", "Metric", "Passage", "Prompt", "Query", "Skeleton", "State", "Stop", "Target", "Task",
+    "TaskOptions", "View", "Vocabulary",
 ]  # fmt: skip
 
 Annotations = Mapping[str, Annotation]  # by kind; absent = not annotated, empty = none there
@@ -141,6 +141,15 @@ class Decoded:
         return cls(tokens, np.zeros(len(tokens)), tokens, one, tokens.astype(np.float64))
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Some tokens of an answer that say one thing."""
+
+    label: str  # what they say, for people
+    tokens: tuple[int, ...]  # their positions in the answer, at least one
+    item: int | None = None  # the row they speak of in the boxes that `deserialize` gives; None: of the whole answer
+
+
 class Task:
     """Base class of all tasks. An instance holds its `options` and its `prompt`, and no other state."""
 
@@ -199,6 +208,13 @@ class Task:
         """The annotations that the answers spell, in the unit square of the view. Total: never raises, whatever the
         tokens; ids may be any."""
         raise NotImplementedError(f"{type(self).__name__}.deserialize")
+
+    def passages(self, query: Query, answer: Decoded, vocab: Vocabulary) -> list[Passage]:
+        """What the tokens of an answer (of several samples, the first) say, where it is shown what they came from.
+
+        By default each token by itself. As total as `deserialize`.
+        """
+        return [Passage(vocab.render([token]), (place,)) for place, token in enumerate(answer.tokens.tolist())]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         """A fresh metric for a data set; by default the share of exact answers of the first kind."""

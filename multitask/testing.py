@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from .annotations import Annotation, Boxes, Keypoints, Labels
 from .data.transforms import place
 from .draw import draw
-from .evaluate import round_trip
 from .example import Example, Prediction
 from .inference import merged
-from .task import Annotations, Category, DatasetInfo, Decoded, Grammar, Query, Target, Task, View, Vocabulary
+from .self_test import round_trip
+from .task import Annotations, Category, DatasetInfo, Decoded, Grammar, Passage, Query, Target, Task, View, Vocabulary
 from .tiny import SIDE, tiny_examples, tiny_model, tiny_vocabulary
 from .walks import fault, random_walk, refusal
 
@@ -177,7 +177,19 @@ class _Check:
         for boxes in (a.xyxy for a in answer.values() if isinstance(a, Boxes)):
             inside = (boxes >= 0).all() and (boxes <= 1).all() and (boxes[:, :2] <= boxes[:, 2:]).all()
             self.demand(bool(inside), "deserialize", f"gives boxes outside the unit square, or turned ones: {boxes}")
+        self.passages(query, samples[0], answer)
         return cast("Annotations", answer)
+
+    def passages(self, query: Query, said: Decoded, answer: Annotations) -> None:
+        with self.during("passages"):
+            passages: list[Any] = list(self.task.passages(query, said, self.vocab))
+        rows = next((len(a) for a in answer.values() if isinstance(a, Boxes)), 0)
+        for passage in passages:
+            sound = isinstance(passage, Passage) and len(passage.tokens) > 0
+            self.demand(sound, "passages", f"must give Passages with tokens, got {passage}")
+            inside = all(0 <= place < len(said.tokens) for place in passage.tokens)
+            inside &= passage.item is None or 0 <= passage.item < rows
+            self.demand(inside, "passages", f"of {len(said.tokens)} tokens and {rows} boxes, tells of {passage}")
 
     def any_answer(self, query: Query) -> None:
         """What the grammar allows, the same with a tenth of the tokens replaced, and any tokens whatever."""

@@ -18,6 +18,7 @@ from ..task import (
     Grammar,
     Ids,
     Metric,
+    Passage,
     Query,
     State,
     Target,
@@ -26,6 +27,8 @@ from ..task import (
     Vocabulary,
 )
 from .caption_metrics import CaptionScores
+
+WORD = "\u2581"  # a piece of text that begins a word begins with it
 
 
 class CaptioningOptions(TaskOptions):
@@ -76,6 +79,16 @@ class Captioning(Task):
         """One caption a sample, scored by the geometric mean of its token probabilities."""
         scores = tuple(float(np.exp(np.mean(s.logprobs))) if len(s.logprobs) else 0.0 for s in samples)
         return {"captions": Captions(tuple(vocab.decode_text(s.tokens) for s in samples), scores)}
+
+    def passages(self, query: Query, answer: Decoded, vocab: Vocabulary) -> list[Passage]:
+        """Each word."""
+        words: list[list[int]] = []
+        for place, token in enumerate(answer.tokens.tolist()):
+            if vocab.render([token]).startswith(WORD) or not words:
+                words.append([])
+            words[-1].append(place)
+        labels = [vocab.decode_text(answer.tokens[places]).strip() for places in words]
+        return [Passage(label, tuple(places)) for label, places in zip(labels, words, strict=True) if label]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         return CaptionScores()

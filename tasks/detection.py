@@ -25,6 +25,7 @@ from ..task import (
     Grammar,
     Ids,
     Metric,
+    Passage,
     Query,
     State,
     Stop,
@@ -33,11 +34,11 @@ from ..task import (
     TaskOptions,
     Vocabulary,
 )
-from .coco_metrics import BoxAP
-from .coco_scoring import Scorer
+from .coco_metrics import BoxAP, Scorer
 from .noise import noise_boxes
 
-FIELDS = 5  # tokens an object
+CORNERS = ("ymin", "xmin", "ymax", "xmax")
+FIELDS = len(CORNERS) + 1  # tokens an object
 
 
 class DetectionOptions(TaskOptions):
@@ -141,16 +142,29 @@ class Detection(Task):
         """Whole objects of the first sample, scored by P(class); the answer `<noise>` is scored by its best class."""
         answer = samples[0]
         count = len(answer.tokens) // FIELDS
-        tokens = answer.best[: count * FIELDS].reshape(-1, FIELDS)
         bins = answer.expected if self.options.expected else answer.tokens.astype(np.float64)
         corners = np.nan_to_num(bins[: count * FIELDS].reshape(-1, FIELDS)[:, :4]) - vocab.coord.start
         scores = np.nan_to_num(answer.best_prob[: count * FIELDS].reshape(-1, FIELDS)[:, 4])
-        names = [vocab.class_name(token) for token in tokens[:, 4]]
-        drawn = answer.tokens[: count * FIELDS].reshape(-1, FIELDS)[:, :4]
-        whole = np.all((drawn >= vocab.coord.start) & (drawn < vocab.coord.stop), axis=1)
-        rows = [i for i, name in enumerate(names) if name is not None and whole[i]]
+        found = self._objects(answer, vocab)
+        rows = list(found)
         xyxy = bins_to_boxes(corners[rows], vocab.bins)
-        return {"boxes": Boxes(xyxy, tuple(str(names[i]) for i in rows), np.clip(scores[rows], 0.0, 1.0))}
+        return {"boxes": Boxes(xyxy, tuple(found.values()), np.clip(scores[rows], 0.0, 1.0))}
+
+    def _objects(self, answer: Decoded, vocab: Vocabulary) -> dict[int, str]:
+        """Category of each whole object, by its place in the answer."""
+        end = len(answer.tokens) // FIELDS * FIELDS
+        names = [vocab.class_name(token) for token in answer.best[:end].reshape(-1, FIELDS)[:, 4]]
+        drawn = answer.tokens[:end].reshape(-1, FIELDS)[:, :4]
+        whole = np.all((drawn >= vocab.coord.start) & (drawn < vocab.coord.stop), axis=1)
+        return {place: name for place, name in enumerate(names) if name is not None and whole[place]}
+
+    def passages(self, query: Query, answer: Decoded, vocab: Vocabulary) -> list[Passage]:
+        """Of each object its category first, then its four coordinates."""
+        return [
+            Passage(label, (FIELDS * place + field,), item)
+            for item, (place, name) in enumerate(self._objects(answer, vocab).items())
+            for field, label in ((len(CORNERS), name), *enumerate(CORNERS))
+        ]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         return BoxAP(dataset, self.options.scorer)

@@ -28,6 +28,7 @@ from ..task import (
     Grammar,
     Ids,
     Metric,
+    Passage,
     Query,
     Skeleton,
     State,
@@ -37,8 +38,7 @@ from ..task import (
     View,
     Vocabulary,
 )
-from .coco_metrics import KeypointAP
-from .coco_scoring import Scorer
+from .coco_metrics import KeypointAP, Scorer
 from .objects import asked_about, known_objects, object_views, question, some
 
 Array = NDArray[np.float64]
@@ -175,6 +175,11 @@ class KeypointDetection(Task):
         found = np.full(2 * len(self.skeleton), -1.0)
         found[: len(values)] = values[: len(found)]
         return found.reshape(-1, 2)
+
+    def passages(self, query: Query, answer: Decoded, vocab: Vocabulary) -> list[Passage]:
+        """Each point that was written, by its name."""
+        written = self.skeleton.names[: len(answer.tokens) // 2]
+        return [Passage(name, (2 * place, 2 * place + 1), 0) for place, name in enumerate(written)]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         same = self.skeleton.names == dataset.skeleton.names  # then the sigmas may be the user's own

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from ..annotations import Annotation, Boxes, Polygons
@@ -25,6 +26,7 @@ from ..task import (
     Grammar,
     Ids,
     Metric,
+    Passage,
     Query,
     State,
     Target,
@@ -33,8 +35,7 @@ from ..task import (
     View,
     Vocabulary,
 )
-from .coco_metrics import MaskAP
-from .coco_scoring import Scorer
+from .coco_metrics import MaskAP, Scorer
 from .objects import asked_about, known_objects, object_views, question, some
 from .outlines import LEAST, Array, averaged, from_top, simplified, spaced, tidied
 
@@ -171,15 +172,25 @@ class Segmentation(Task):
 
     def _parts(self, answer: Decoded, vocab: Vocabulary) -> list[Array]:
         """Runs of coordinates with at least three points (P, 2) xy, as fractions of the frame."""
-        points = (answer.tokens >= vocab.coord.start) & (answer.tokens < vocab.coord.stop)
-        agree = points & (answer.tokens == answer.best) & self.options.expected
+        agree = (answer.tokens == answer.best) & self.options.expected
         bins = np.where(agree, np.nan_to_num(answer.expected), answer.tokens) - vocab.coord.start
-        runs = np.split(np.arange(len(points)), np.flatnonzero(np.diff(points)) + 1)
-        whole = [run[: len(run) // 2 * 2] for run in runs if len(run) >= 2 * LEAST and points[run[0]]]
-        return [bins_to_points(bins[run].reshape(-1, 2), vocab.bins) for run in whole]
+        return [bins_to_points(bins[places], vocab.bins) for places in _places(answer, vocab)]
+
+    def passages(self, query: Query, answer: Decoded, vocab: Vocabulary) -> list[Passage]:
+        """Each point of the outline."""
+        points = [tuple(pair.tolist()) for places in _places(answer, vocab) for pair in places]
+        return [Passage(f"point {number}", pair, 0) for number, pair in enumerate(points, 1)]
 
     def metric(self, dataset: DatasetInfo) -> Metric:
         return MaskAP(dataset, self.options.scorer)
+
+
+def _places(answer: Decoded, vocab: Vocabulary) -> list[NDArray[np.int64]]:
+    """Where in the answer the points (P, 2) yx of each part stand that has enough of them."""
+    coordinate = (answer.tokens >= vocab.coord.start) & (answer.tokens < vocab.coord.stop)
+    runs = np.split(np.arange(len(coordinate)), np.flatnonzero(np.diff(coordinate)) + 1)
+    whole = [run for run in runs if len(run) >= 2 * LEAST and coordinate[run[0]]]
+    return [run[: len(run) // 2 * 2].reshape(-1, 2) for run in whole]
 
 
 def _outlined(polygons: Annotation) -> Polygons:

@@ -20,7 +20,7 @@ CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "results", "wishes"], 3),
-    **dict.fromkeys(["convert_weights"], 3),
+    **dict.fromkeys(["comparison", "convert_weights", "reports", "self_test"], 3),
     **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
     **dict.fromkeys(["processes", "run_folder", "sections"], 1),
@@ -33,8 +33,8 @@ HOMES = {  # libraries that stay behind one door, so that another can take their
     "einops": ("multitask/model/",),
     "huggingface_hub": ("multitask/hub.py",),
     "matplotlib": ("multitask/data/survey/plots.py", "multitask/curves.py"),
-    "hotcoco": ("tasks/coco_scoring.py",),
-    "pycocotools": ("multitask/data/masks.py", "tasks/coco_metrics.py", "tasks/coco_scoring.py"),
+    "hotcoco": ("tasks/coco/scoring.py",),
+    "pycocotools": ("multitask/data/masks.py", "tasks/coco"),
     "sentencepiece": ("multitask/sequence/text.py",),
     "tensorboard": ("multitask/training/tensorboard.py",),
     "timm": ("multitask/model/encoder.py", "multitask/training/optimisation.py"),  # the latter for its EMA

@@ -13,8 +13,9 @@ from multitask.assembly import fitted, make_tasks, make_vocabulary
 from multitask.config import Config
 from multitask.data.shapes import INFO, ShapesDataset
 from multitask.errors import DataError, UsageError
-from multitask.evaluate import as_json, evaluate, flat, self_test
+from multitask.evaluate import as_json, as_scores, evaluate, flat
 from multitask.inference import Predictor
+from multitask.self_test import self_test
 from multitask.tasks.captioning import Captioning, CaptioningOptions
 from multitask.tasks.detection import Detection, DetectionOptions
 from multitask.tasks.keypoints import KeypointDetection, KeypointOptions
@@ -85,7 +86,7 @@ def world(toys):
 
 def test_with_oracle_a_task_is_asked_about_the_true_boxes(world):
     mark, ask, dataset = world.Mark(), world.Ask(), world.Dataset(5)
-    scores = evaluate(world.predictor(mark, ask), dataset, ["ask"], 2, oracle=True)
+    scores = as_scores(evaluate(world.predictor(mark, ask), dataset, ["ask"], 2, oracle=True))
     assert scores == {"ask": {"images": 5.0}} and mark.asked == 0
     for known, i in zip(ask.known, range(5), strict=True):
         truth = dataset[i].annotations["boxes"]
@@ -113,7 +114,8 @@ def test_the_oracle_answers_for_nobody(world):
     """A task that finds is scored on what it finds, true boxes or not."""
     mark, ask = world.Mark(), world.Ask()
     mark.metric = lambda info: Collected()
-    assert evaluate(world.predictor(mark, ask), world.Dataset(2), ["mark", "ask"], oracle=True) == {
+    found = evaluate(world.predictor(mark, ask), world.Dataset(2), ["mark", "ask"], oracle=True)
+    assert as_scores(found) == {
         "mark": {"images": 2.0},
         "ask": {"images": 2.0},
     }
@@ -126,7 +128,7 @@ def test_images_that_are_not_annotated_for_a_task_do_not_count_for_it(world, ora
     kinds = lambda i: frozenset({"captions"} if i % 2 else {"boxes", "captions"})  # noqa: E731
     ask, dataset = world.Ask(), world.Dataset(5, kinds=kinds)
     predictor = world.predictor(ask, world.say) if lacking else world.predictor(world.Mark(), ask, world.say)
-    scores = evaluate(predictor, dataset, ["ask", "say"], 3, oracle=oracle)
+    scores = as_scores(evaluate(predictor, dataset, ["ask", "say"], 3, oracle=oracle))
     assert [example.id for _, example in ask.metrics[0].seen] == [0, 2, 4] and "exact" in scores["say"]
     if oracle or lacking:
         assert [len(known["boxes"]) for known in ask.known] == [1, 0, 1, 0, 1]
@@ -215,7 +217,7 @@ def test_crowds_are_not_asked_about(known):
         tasks[name].metric = lambda info, name=name: metrics.setdefault(name, Collected())
     vocab = tiny_vocabulary(tasks.values())
     predictor = Predictor(tiny_model(len(vocab)), vocab, tasks, SIDE, torch.device("cpu"))
-    scores = evaluate(predictor, dataset, list(known), oracle=True)
+    scores = as_scores(evaluate(predictor, dataset, list(known), oracle=True))
     assert list(scores) == list(known)
     ((outlined, _),), ((posed, _),) = metrics["segment"].seen, metrics["keypoints"].seen
     truth = dataset[0].annotations["polygons"]
@@ -250,7 +252,7 @@ def ceiling():
     config = fitted(Config(tasks={"det": {}, "segment": {}, "keypoints": {}, "caption": {}}), dataset)
     tasks = make_tasks(config)
     vocab = make_vocabulary(config, tasks, dataset)
-    return [self_test(dataset, tasks, vocab, 128, through_tokens=through) for through in (False, True)]
+    return [as_scores(self_test(dataset, tasks, vocab, 128, through_tokens=through)) for through in (False, True)]
 
 
 def test_the_truth_fed_back_scores_one(ceiling):
@@ -266,7 +268,7 @@ def test_crowds_and_images_without_a_kind_do_not_lower_the_ceiling(through_token
         "keypoints": KeypointDetection(KeypointOptions(skeleton=INFO.skeleton)),
         "caption": Captioning(),
     }
-    scores = self_test(Crowded(), tasks, tiny_vocabulary(tasks.values(), bins=1000), 128, through_tokens)
+    scores = as_scores(self_test(Crowded(), tasks, tiny_vocabulary(tasks.values(), bins=1000), 128, through_tokens))
     assert scores["segment"]["AP50"] == scores["keypoints"]["AP"] == 1.0
     assert through_tokens or scores["segment"]["AP"] == 1.0
 
@@ -284,7 +286,7 @@ def test_few_bins_lower_the_ceiling_and_few_points_the_one_of_outlines():
     def score(bins: int, name: str, **options) -> float:
         config = fitted(Config(tasks={name: options}, bins=bins), dataset)
         tasks = make_tasks(config)
-        return self_test(dataset, tasks, make_vocabulary(config, tasks, dataset), 128, True)[name]["AP"]
+        return as_scores(self_test(dataset, tasks, make_vocabulary(config, tasks, dataset), 128, True))[name]["AP"]
 
     assert score(1000, "keypoints") > score(12, "keypoints")
     assert score(1000, "segment") > score(12, "segment")

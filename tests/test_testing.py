@@ -16,7 +16,7 @@ from multitask import plugins
 from multitask.annotations import Annotation, Boxes, Captions, Labels
 from multitask.data.shapes import INFO, NAMES
 from multitask.inference import Predictor
-from multitask.task import END, DatasetInfo, Decoded, Grammar, Ids, Query, State, Target, Task, View
+from multitask.task import END, DatasetInfo, Decoded, Grammar, Ids, Passage, Query, State, Target, Task, View
 from multitask.testing import SIDE, ContractError, check_task, random_walk, tiny_examples, tiny_model, tiny_vocabulary
 
 COUNTING = Path(__file__).parents[1] / "examples" / "counting"
@@ -193,6 +193,19 @@ FAULTS: dict[str, tuple[str, Callable, str]] = {
         "deserialize",
         lambda self, q, s, v: {"opaque": Opaque()},
         "raised TypeError: Object of type Opaque is not JSON serializable",
+    ),
+    "no reading of passages": ("passages", lambda self, q, a, v: [a.tokens[3]], "raised IndexError"),
+    "passages of another type": ("passages", lambda self, q, a, v: [a.tokens], "must give Passages with tokens"),
+    "a passage without tokens": ("passages", lambda self, q, a, v: [Passage("end", ())], "must give Passages with"),
+    "a passage beyond the answer": (
+        "passages",
+        lambda self, q, a, v: [Passage("end", (len(a.tokens),))],
+        "tells of Passage(label='end'",
+    ),
+    "a passage of no box": (
+        "passages",
+        lambda self, q, a, v: [Passage("left", (0,), 1)] if len(a.tokens) else [],
+        "of 4 tokens and 1 boxes, tells of Passage(label='left', tokens=(0,), item=1)",
     ),
     "no metric": ("metric", lambda self, dataset: None, "raised AttributeError"),
     "a metric without numbers": ("metric", lambda self, dataset: Silent(), "must give floats by name, got {}"),

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
-from .console import output, score_table
+from .console import errors, output, printable
 from .options import (
     Config,
     CudaGraphs,
     Data,
     Device,
     Model,
-    Overrides,
     Precision,
     chosen_config,
     data_words,
     sleep_soon,
     task_names,
 )
+from .scores import print_differences, print_json, print_tables
 
+if TYPE_CHECKING:
+    from ..config import Config as Settings
+    from ..evaluate import Evaluation, Order
+
+OUT = "leave the others out"
+ALONE = "give only --task, --data, --split and settings with it"
+OWN = "a model has its own, but for data.KEY=VALUE and tasks.NAME.KEY=VALUE"
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Runs, as --model, or files of answers, as --results; settings as key=value.",
+        metavar="[RUN|FILE|KEY=VALUE]...",
+    ),
+]
 Tasks = Annotated[
     str | None, typer.Option("--tasks", "--task", help="Tasks to score; all that the model has if left out.")
 ]
@@ -40,17 +55,27 @@ Answers = Annotated[
     Path | None,
     typer.Option("--results", help="Score this file in COCO's results form, with --task and --data; no model."),
 ]
+Categories = Annotated[bool, typer.Option("--per-category", help="Show the scores of each category, too.")]
+Report = Annotated[
+    Path | None, typer.Option("--report", help="Folder for a page of diagrams and the worst errors, and its pictures.")
+]
+Compare = Annotated[
+    bool, typer.Option("--compare", help="Tell two runs or files apart: differences, with intervals by bootstrap.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def evaluate(
-    overrides: Overrides = None,
+    words: Words = None,
     model: Model = None,
     data: Data = None,
     split: Split = None,
     tasks: Tasks = None,
     batch_size: Batch = 16,
     oracle_boxes: Oracle = False,
+    per_category: Categories = False,
+    report: Report = None,
+    compare: Compare = False,
     save_results: Results = None,
     self_test: SelfTest = False,
     results: Answers = None,
@@ -64,57 +89,80 @@ def evaluate(
 
     The latter two take --config and settings.
     """
-    if results and (self_test or model or oracle_boxes or save_results):
-        raise UsageError("--results is scored without a model: give only --task, --data, --split and settings with it")
-    if (self_test or results) and (cuda_graphs or precision != "fp32"):
-        raise UsageError("--precision and --cuda-graphs go with a model: leave them out")
-    if self_test and save_results:
-        raise UsageError("--save-results goes with a model: leave --self-test out")
-    if self_test and oracle_boxes:
-        raise UsageError("--self-test always asks about the true boxes: leave --oracle-boxes out")
-    if not (self_test or results) and (
-        config or any(not word.startswith(("data.", "tasks.")) for word in overrides or ())
-    ):
-        own = "a model has its own, but for data.KEY=VALUE and tasks.NAME.KEY=VALUE"
-        raise UsageError(f"--config and settings go with --self-test or --results; {own}")
+    settings = [word for word in words or () if "=" in word]
+    named = [word for word in words or () if "=" not in word]
+    files = [*([str(results)] if results else []), *(word for word in named if word.endswith(".json"))]
+    runs = [*([model] if model else []), *(word for word in named if not word.endswith(".json"))]
+    no_model = bool(files) or self_test
+    strange = [word for word in settings if not word.startswith(("data.", "tasks."))]
+    _refuse(
+        (self_test and (files or runs), "--self-test needs no model and no file: leave them out"),
+        (files and (runs or oracle_boxes or save_results), "--results is scored without a model: " + ALONE),
+        (no_model and (cuda_graphs or precision != "fp32"), "--precision and --cuda-graphs go with a model: " + OUT),
+        (self_test and save_results, "--save-results goes with a model: leave --self-test out"),
+        (self_test and oracle_boxes, "--self-test always asks about the true boxes: leave --oracle-boxes out"),
+        (not no_model and (config or strange), f"--config and settings go with --self-test or --results; {OWN}"),
+        (compare and len(files or runs) != 2, "--compare takes two runs, or two files of answers"),
+        (compare and (report or per_category or save_results), "--compare prints differences alone: " + OUT),
+        (not compare and len(files or runs) > 1, "one run or file is scored at a time; two with --compare"),
+    )
     sleep_soon()
-    from ..evaluate import Scores, as_json
+    from ..decoding.speed import Speed
+    from ..evaluate import Order
+
+    names = task_names(tasks)
+    if no_model:
+        chosen = chosen_config(config, settings, tasks, data, None)
+        found = _scored_without_model(files, chosen, split)
+    else:
+        speed = Speed(precision, cuda_graphs)
+        order = Order([*data_words(data), *settings], split, names, oracle_boxes, device, batch_size, speed)
+        found = _scored_runs(runs or [None], order)
+    if save_results:
+        from ..evaluate import write_results
+
+        write_results(found[0].found, save_results)
+    if compare:
+        from ..comparison import compare as differences
+
+        a, b = found
+        print_differences((a.title, b.title), list(differences(a.found, b.found)), json_)
+    elif json_:
+        print_json(found, per_category)
+    else:
+        print_tables(found, per_category)
+    if report:
+        from ..reports.evaluation import report_evaluation
+
+        errors.print(f"wrote {printable(report_evaluation(found[0], report))}")
+    if not json_:
+        output.print("no model was used" if no_model else "free-running decoding", style="dim")
+
+
+def _refuse(*cases: tuple[object, str]) -> None:
+    """Raises UsageError for the first case that holds."""
+    for holds, message in cases:
+        if holds:
+            raise UsageError(message)
+
+
+def _scored_without_model(files: Sequence[str], config: Settings, split: str | None) -> list[Evaluation]:
+    from ..results import score_file
+    from ..self_test import score_truth
+
+    return [score_file(Path(file), config, split) for file in files] or score_truth(config, split)
+
+
+def _scored_runs(runs: Sequence[str | None], order: Order) -> list[Evaluation]:
+    """All on the data of the first."""
+    from ..evaluate import score_run
     from .progress import counting_bar
 
-    scores: dict[str, Scores]
-    if results:
-        from ..results import score_file
-
-        scores = score_file(results, chosen_config(config, overrides, tasks, data, None), split)
-    elif self_test:
-        from ..evaluate import score_truth
-
-        scores = score_truth(chosen_config(config, overrides, tasks, data, None), split)
-    else:
-        from ..decoding.speed import Speed
-        from ..evaluate import score_run
-
-        words = [*data_words(data), *(overrides or ())]
+    found: list[Evaluation] = []
+    for run in runs:
         with counting_bar("scoring") as progress:
-            chosen = task_names(tasks)
-            scores = score_run(
-                model,
-                words,
-                split,
-                chosen,
-                device,
-                batch_size,
-                progress,
-                oracle_boxes,
-                save_results,
-                Speed(precision, cuda_graphs),
-            )
-    if json_:
-        typer.echo(json.dumps(as_json(scores), indent=1))
-        return
-    for title, found in scores.items():
-        score_table(title, found)
-    output.print("no model was used" if self_test or results else "free-running decoding", style="dim")
+            found.append(score_run(run, order, progress, found[0].config if found else None))
+    return found
 
 
 def register(app: typer.Typer) -> None:

@@ -27,6 +27,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of sampled answers.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Option of a task, as tasks.det.stop_run=2; may be repeated.")
 ]
+Attention = Annotated[bool, typer.Option("--attention", help="Also draw where the decoder looked, for each answer.")]
 Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Images decoded together.")]
 
 
@@ -39,6 +40,7 @@ def predict(
     classes: Classes = None,
     box: Box = None,
     min_score: MinScore = 0.3,
+    attention: Attention = False,
     seed: Seed = 0,
     batch_size: Batch = 8,
     settings: Settings = None,
@@ -59,7 +61,7 @@ def predict(
     wish = Wish(names, ask, classes, tuple(box or ()), min_score)
     means = Means(model, _options(settings), device, Speed(precision, cuda_graphs), batch_size, seed)
     failed = 0
-    for result in predict_files(images, wish, means, out):
+    for result in predict_files(images, wish, means, out, attention):
         show(result)
         failed += bool(result.error)
     if failed:
@@ -79,7 +81,8 @@ def show(result: Result) -> None:
         errors.print(f"skipped: {printable(result.error)}", soft_wrap=True)
     else:
         table(result.file, ("task", "answer", "score", "where"), result.rows)
-        output.print(f"wrote {printable(result.picture)}, {printable(result.json)}", soft_wrap=True)
+        written = (result.picture, result.json, *result.attention)
+        output.print(f"wrote {', '.join(map(printable, written))}", soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,20 @@ from ..example import Example
 from ..task import Metric, Task
 from .dataset import Dataset
 from .joined import parts_of
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a task has answered about a data set, and the truth."""
+
+    label: str  # the task's name, or `task@data` where it is scored on several data sets
+    dataset: Dataset
+    metric: Metric
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """By name; the first matters most."""
+        return self.metric.compute()
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,10 @@ class Share:
 
     def metrics(self) -> dict[str, Metric]:
         return {name: task.metric(self.dataset.info) for name, task in self.tasks.items()}
+
+    def measured(self, metrics: Mapping[str, Metric]) -> list[Scored]:
+        """Those metrics, by task, once they have collected all answers."""
+        return [Scored(self.labels[name], self.dataset, metric) for name, metric in metrics.items()]
 
     def asked(self, example: Example) -> dict[str, Task]:
         """The tasks that this image is annotated for."""

@@ -56,6 +56,10 @@ class DecoderLayer(Layer):
         output: Tensor = self.feed_forward(x)
         return output
 
+    def weights(self, x: Tensor, image: Tensor, image_mask: Tensor | None) -> Tensor:
+        """Of the cross-attention of the same inputs: (R, heads, T, N), row r to image r."""
+        return self.cross_attention.weights(self.self_attention(x, causal=True), image, image_mask)
+
 
 class Decoder(nn.Module):
     """Causal pre-LN transformer over tokens, with learned positions and a tied output layer (arXiv:2109.10852).
@@ -99,6 +103,18 @@ class Decoder(nn.Module):
             x = layer(x, layer.keys_values(memory.tokens), memory.mask, groups)
         hidden: Tensor = self.norm(x)
         return hidden
+
+    def weights(self, inputs: Tensor, memory: Memory) -> Tensor:
+        """Cross-attention (layers, R, heads, L, N) of `inputs` (R, L) int64, row r to image r, as in `forward`.
+
+        Sums to 1 over the cells of an image; padding gets 0. In training mode dropout makes it another one.
+        """
+        x, found = self.embed(inputs, 0), []
+        for layer in self.layers:
+            image = layer.keys_values(memory.tokens)
+            found.append(layer.weights(x, image, memory.mask))
+            x = layer(x, image, memory.mask, None)
+        return torch.stack(found)
 
     def embed(self, tokens: Tensor, begin: int) -> Tensor:
         """Embeddings (R, T, dim) of `tokens` (R, T) int64 at the positions from `begin`."""

@@ -174,6 +174,12 @@ class CrossAttention(nn.Module):
         keys_values: Tensor = rearrange(self.key_value(tokens), "b n (kv h c) -> kv b h n c", kv=2, h=self.heads)
         return keys_values
 
+    def weights(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
+        """What `forward` weighs values with, (R, heads, T, N): sums to 1 over N. Row r looks at image r."""
+        query = rearrange(self.query(self.norm(x)), "b t (h c) -> b h t c", h=self.heads)
+        scores: Tensor = query @ keys_values[0].transpose(2, 3) / math.sqrt(query.shape[3])
+        return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(dim=3)
+
     def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor | None, groups: RowGroups | None) -> Tensor:
         """Map (R, T, dim) to (R, T, dim); mask (B, 1, 1, N) bool, True where there is picture."""
         query = self.query(self.norm(x))

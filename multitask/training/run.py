@@ -17,7 +17,7 @@ from ..data.loader import step_loader
 from ..data.mixture import Batch
 from ..data.report import DataReport
 from ..errors import DataError, MtpError, Stopped
-from ..evaluate import Scores, as_json, evaluate, flat, lacks_required
+from ..evaluate import Scores, as_json, as_scores, evaluate, flat, lacks_required
 from ..example import Example
 from ..files import space_advice, write_atomic
 from ..inference import Answers
@@ -203,7 +203,7 @@ class Run:
         """Scores of this step, which is saved first: what is cut off here is begun again on resuming."""
         self._save()
         step, names = self.progress.step, list(self.trainer.tasks)
-        self.scores = evaluate(
+        found = evaluate(
             self.trainer.predictor(),
             self.validation,
             names,
@@ -213,6 +213,7 @@ class Run:
             seen=self._draw,
             processes=self.processes,
         )
+        self.scores = as_scores(found)
         if self.journal and self.saved:
             self.best.judge(step, flat(self.scores), self.saved)
             write_atomic(self.folder / "scores.json", json.dumps(as_json(self.scores), indent=1).encode())

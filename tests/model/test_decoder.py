@@ -188,3 +188,22 @@ def test_rows_meet_their_images_and_come_back(rows, bunched):
         most = max(counts[images])
         assert places.shape[1] == most
         assert not bunched or most <= 2 * min(counts[images])
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@torch.no_grad()
+def test_weights_are_those_that_the_decoder_looks_with(tiny, padded):
+    valid = torch.arange(16) < torch.tensor([[16], [7]]) if padded else None
+    memory, tokens, passes = memory_of(2, valid), tokens_of(2, 9), []
+    for layer in tiny.decoder.layers:
+        layer.cross_attention.register_forward_hook(lambda module, given, out: passes.append((module, *given[:2], out)))
+    tiny.decoder(tokens, memory)
+    expected = list(passes)
+    weights = tiny.decoder.weights(tokens, memory)
+    assert weights.shape == (2, 2, 4, 9, 16)
+    for (module, x, keys_values, output), own in zip(expected, weights, strict=True):
+        seen = (own @ keys_values[1]).transpose(1, 2).reshape(2, 9, 32)
+        close(x + module.out(seen), output, 1e-5)
+    close(weights.sum(-1), torch.ones(2, 2, 4, 9), 1e-5)
+    if padded:
+        assert weights[:, 1, ..., 7:].abs().max() == 0 < weights[:, 1, ..., :7].min()

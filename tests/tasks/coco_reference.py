@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
-from multitask.tasks.coco_metrics import CocoAP
+from multitask.tasks.coco.ap import CocoAP
 
 THRESHOLDS = Params("segm").iouThrs
 

@@ -12,9 +12,10 @@ from multitask.annotations import Boxes, Polygons
 from multitask.errors import DataError
 from multitask.example import Example, Prediction
 from multitask.task import Category, DatasetInfo
-from multitask.tasks import coco_scoring
-from multitask.tasks.coco_metrics import BoxAP, CocoAP
-from multitask.tasks.coco_scoring import Number
+from multitask.tasks.coco import scoring as coco_scoring
+from multitask.tasks.coco.ap import CocoAP
+from multitask.tasks.coco.scoring import Number
+from multitask.tasks.coco_metrics import BoxAP
 
 from .coco_reference import scorer
 

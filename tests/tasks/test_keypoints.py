@@ -17,8 +17,9 @@ from multitask.data.mixture import collate
 from multitask.data.shapes import INFO, ShapesDataset
 from multitask.data.transforms import Placement, place
 from multitask.errors import UsageError
-from multitask.evaluate import self_test
+from multitask.evaluate import as_scores
 from multitask.example import Example
+from multitask.self_test import self_test
 from multitask.skeleton import COCO_PERSON
 from multitask.task import Augment, DatasetInfo, Decoded, Decoding, Query, Skeleton, Target
 from multitask.tasks.keypoints import KeypointDetection, KeypointOptions
@@ -277,7 +278,7 @@ def test_points_survive_up_to_half_a_bin(picture):
 def test_truth_through_tokens_scores_nearly_one():
     vocab = tiny_vocabulary([KeypointDetection()], bins=1000)
     kpt = KeypointDetection(KeypointDetection().fitted(INFO))
-    scores = self_test(ShapesDataset("val", 60), {"keypoints": kpt}, vocab, 64, through_tokens=True)
+    scores = as_scores(self_test(ShapesDataset("val", 60), {"keypoints": kpt}, vocab, 64, through_tokens=True))
     assert scores["keypoints"]["AP"] > 0.99
 
 

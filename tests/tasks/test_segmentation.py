@@ -16,8 +16,9 @@ from multitask.data.mixture import collate
 from multitask.data.shapes import ShapesDataset
 from multitask.data.transforms import place
 from multitask.errors import UsageError
-from multitask.evaluate import self_test
+from multitask.evaluate import as_scores
 from multitask.example import Example
+from multitask.self_test import self_test
 from multitask.task import Augment, Decoded, Decoding, Query, Target, View, Vocabulary
 from multitask.tasks.outlines import area
 from multitask.tasks.segmentation import Segmentation, SegmentationOptions
@@ -334,7 +335,9 @@ def test_given_outlines_survive_point_by_point(picture, coordinates):
 def test_truth_through_tokens_scores_nearly_one():
     vocab = tiny_vocabulary([Segmentation()], bins=1000)
     for options in ({}, {"points": "uniform"}, {"coordinates": "view"}):
-        scores = self_test(ShapesDataset("val", 30), {"segment": task(**options)}, vocab, 64, through_tokens=True)
+        scores = as_scores(
+            self_test(ShapesDataset("val", 30), {"segment": task(**options)}, vocab, 64, through_tokens=True)
+        )
         assert scores["segment"]["AP"] > 0.95 and scores["segment"]["AP50"] == 1.0, options
 
 
@@ -514,5 +517,7 @@ def test_in_training_views_are_drawn_and_the_question_moves_once():
 def test_the_contract_with_views_of_objects():
     check_task(task(view="object", max_points=20), tiny_examples(6), samples=40)
     vocab = tiny_vocabulary([Segmentation()], bins=1000)
-    scores = self_test(ShapesDataset("val", 30), {"segment": task(view="object")}, vocab, 64, through_tokens=True)
+    scores = as_scores(
+        self_test(ShapesDataset("val", 30), {"segment": task(view="object")}, vocab, 64, through_tokens=True)
+    )
     assert scores["segment"]["AP50"] == 1.0

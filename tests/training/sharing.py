@@ -16,7 +16,7 @@ import torch
 from multitask.assembly import fitted, make_tasks, make_vocabulary, open_split
 from multitask.config import Config
 from multitask.data.loader import step_loader
-from multitask.evaluate import evaluate, flat
+from multitask.evaluate import as_scores, evaluate, flat
 from multitask.model.encoder_decoder import build_model
 from multitask.processes import ALONE, Processes
 from multitask.sections import DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
@@ -64,7 +64,8 @@ def trained(config: Config, processes: Processes) -> tuple[Trainer, list[list[fl
         for parts in step_loader(config, tasks.values(), vocab, dataset, 0, *places)
         for steps in read(trainer, trainer.update(*parts), processes)
     ]
-    scores = evaluate(trainer.predictor(), open_split(config, "val"), list(tasks), 2, processes=processes)
+    found = evaluate(trainer.predictor(), open_split(config, "val"), list(tasks), 2, processes=processes)
+    scores = as_scores(found)
     return trainer, losses, flat(scores)
 
 

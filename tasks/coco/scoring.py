@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 Scorer = Literal["pycocotools", "hotcoco"]
 Floats = NDArray[np.float64]
@@ -127,6 +127,7 @@ POINT_NUMBERS = {  # of keypoints; sizes are all, medium, large
     "AR75": Number("recall", 0.75),
     **{f"AR{size}": Number("recall", area=area) for area, size in enumerate("ml", 1)},
 }
+BOX_LIMITS, POINT_LIMITS = (1, 10, 100), (20,)  # on answers an image
 
 
 class Found(NamedTuple):
@@ -135,9 +136,9 @@ class Found(NamedTuple):
     precision: Floats  # (thresholds, recalls, categories, areas, limits)
     recall: Floats  # (thresholds, categories, areas, limits)
 
-    def mean(self, number: Number) -> float:
-        """One number; nan where there is nothing to find."""
-        values: Floats = getattr(self, number.what)[..., number.area, number.limit]
+    def mean(self, number: Number, category: int | slice = slice(None)) -> float:
+        """One number, of all categories or that at one place; nan where there is nothing to find."""
+        values: Floats = getattr(self, number.what)[..., category, number.area, number.limit]
         if number.threshold is not None:
             values = values[np.isclose(THRESHOLDS, number.threshold)]
         values = values[values > -1]
@@ -161,11 +162,18 @@ def evaluate(comparison: Comparison, scorer: Scorer) -> Found:
 
 
 def _evaluated(comparison: Comparison, scorer: Scorer) -> Found:
+    evaluation = match(comparison, scorer)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    return Found(*(np.asarray(evaluation.eval[name]) for name in Found._fields))
+
+
+def match(comparison: Comparison, scorer: Scorer) -> Any:
+    """A COCOeval that has matched answers with the truth."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = _by_hotcoco(comparison) if scorer == "hotcoco" else _by_pycocotools(comparison)
         evaluation.evaluate()
-        evaluation.accumulate()
-    return Found(*(np.asarray(evaluation.eval[name]) for name in Found._fields))
+    return evaluation
 
 
 def _by_pycocotools(comparison: Comparison) -> Any:

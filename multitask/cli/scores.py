@@ -1,0 +1,82 @@
+"""What `mtp eval` prints of what it has found: tables, or JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..metric import Incomplete, PerCategory
+from .console import output, printable, table
+
+if TYPE_CHECKING:
+    from ..comparison import Difference
+    from ..data.scored import Scored
+    from ..evaluate import Evaluation
+
+NOT_AVAILABLE = "not available"
+
+
+def scores_of(one: Scored) -> dict[str, float | None]:
+    """The numbers of a task, with None for those that people look for and that are not to be had."""
+    lacking = one.metric.unavailable if isinstance(one.metric, Incomplete) else ()
+    return {**one.numbers, **dict.fromkeys(lacking)}
+
+
+def print_tables(evaluations: Sequence[Evaluation], per_category: bool) -> None:
+    """One of the scores, and one a task of its categories where that is asked for."""
+    for evaluation in evaluations:
+        rows = [
+            (one.label, name, NOT_AVAILABLE if value is None else value)
+            for one in evaluation.found
+            for name, value in scores_of(one).items()
+        ]
+        table(evaluation.title, ("task", "metric", "value"), rows)
+        for label, found in _categories(evaluation).items() if per_category else ():
+            names = list(next(iter(found.values()), {}))
+            table(f"{label} by category", ("category", *names), [(k, *v.values()) for k, v in found.items()])
+
+
+def print_json(evaluations: Sequence[Evaluation], per_category: bool) -> None:
+    """An object by title, task and metric; null where there was nothing to score, or the number is not to be had."""
+    found = {}
+    for evaluation in evaluations:
+        scores: dict[str, dict[str, Any]] = {one.label: dict(scores_of(one)) for one in evaluation.found}
+        for label, categories in _categories(evaluation).items() if per_category else ():
+            scores[label]["per category"] = categories
+        found[evaluation.title] = scores
+    _echo(found)
+
+
+def print_differences(titles: Sequence[str], found: Sequence[Difference], as_json: bool) -> None:
+    """What two models differ by."""
+    if as_json:
+        tasks: dict[str, Any] = {}
+        for one in found:
+            values = {"a": one.a, "b": one.b, "difference": one.difference, "low": one.low, "high": one.high}
+            tasks.setdefault(one.task, {})[one.metric] = values
+        return _echo({"a": titles[0], "b": titles[1], "differences": tasks})
+    rows = [
+        (o.task, o.metric, o.a, o.b, _signed(o.difference), f"{_signed(o.low)} to {_signed(o.high)}", o.verdict)
+        for o in found
+    ]
+    output.print(*(f"{letter}: {printable(title)}" for letter, title in zip("AB", titles, strict=True)), sep="\n")
+    return table("", ("task", "metric", "A", "B", "B - A", "95 % interval", ""), rows)
+
+
+def _categories(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    metrics = {one.label: one.metric for one in evaluation.found}
+    return {label: m.per_category() for label, m in metrics.items() if isinstance(m, PerCategory)}
+
+
+def _echo(value: Any) -> None:
+    from ..evaluate import as_json
+
+    typer.echo(json.dumps(as_json(value), indent=1))
+
+
+def _signed(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:+.3f}"

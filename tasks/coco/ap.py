@@ -1,0 +1,201 @@
+"""Average precision as COCO defines it (Lin et al., arXiv 1405.0312), of what a model answered image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...annotations import Boxes
+from ...errors import DataError, nearest
+from ...example import Example, Prediction
+from ...figures import Figure
+from ...task import DatasetInfo
+from .figures import figures
+from .masks import Size
+from .matches import ApResampler, all_matches
+from .scoring import (
+    BOX_LIMITS,
+    Comparison,
+    Found,
+    Instances,
+    Number,
+    Scorer,
+    check_scorer,
+    evaluate,
+)
+from .seen import Seen
+
+NOT_EXCHANGED = {"id", "area", "iscrowd", "num_keypoints"}
+B = TypeVar("B", bound=Boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Image(Generic[B]):
+    id: int | str
+    size: Size
+    truth: B
+    answer: B
+
+
+class CocoAP(Generic[B]):
+    """What AP of boxes, masks and keypoints share. A kind of AP says which numbers it has and how shapes are written.
+
+    Images that are not annotated with its kind are ignored; an answer without it is an empty one. Answers with a label
+    that the data set does not have are ignored, and count for nothing. The order of `update` does not matter.
+    """
+
+    annotation: type[B]  # what it scores
+    iou_type: ClassVar[str]  # of pycocotools: bbox, segm or keypoints
+    shape: ClassVar[str]  # what of an instance may be wrong besides its category, in a word
+    numbers: ClassVar[Mapping[str, Number]]
+    limits: ClassVar[Sequence[int]] = BOX_LIMITS  # on answers an image
+
+    def __init__(self, dataset: DatasetInfo, scorer: Scorer = "pycocotools") -> None:
+        """Raises UsageError where the package of the scorer is missing."""
+        check_scorer(scorer)
+        self.dataset, self.scorer = dataset, scorer
+        self.category_ids = {category.name: category.id for category in dataset.categories}
+        self.images: list[_Image[B]] = []
+        self._found: Found | None = None  # of these images
+
+    def check(self, boxes: B, where: str, size: Size, predicted: bool) -> None:
+        """Raise DataError, naming the image by `where`, for what pycocotools must not see. To be extended."""
+        check_finite(boxes, {name: getattr(boxes, name) for name in ("xyxy", "scores", "areas")}, where, predicted)
+        if not predicted:
+            self._check_truth(boxes, where)
+
+    def shapes(self, boxes: B, size: Size) -> Iterable[dict[str, Any]]:
+        """What the COCO dict of each instance has besides its box; the `area` of a prediction, where it
+        is not the box's. Nothing at all where boxes are all there is."""
+        return ()
+
+    def sigmas(self) -> NDArray[np.float64] | None:
+        """How far each keypoint may lie off; None for other shapes."""
+        return None
+
+    def update(self, prediction: Prediction, example: Example) -> None:
+        """Raises DataError where a number is not finite, or the truth has a turned box or an unknown category."""
+        kind = self.annotation.kind
+        truth, answer = example.annotations.get(kind), prediction.annotations.get(kind)
+        if not isinstance(truth, self.annotation):
+            return
+        answer = answer if isinstance(answer, self.annotation) else truth.take([])
+        where = f"{example.file} (image {example.id})"
+        self.check(truth, where, example.size, predicted=False)
+        self.check(answer, where, example.size, predicted=True)
+        self._found = None
+        self.images.append(_Image(example.id, example.size, truth, self._known(answer)))
+
+    def _check_truth(self, truth: B, where: str) -> None:
+        for row, label in enumerate(truth.labels):
+            x0, y0, x1, y1 = truth.xyxy[row].tolist()
+            if x1 < x0 or y1 < y0:
+                raise DataError(f"{where}: box {truth.ids[row]} is turned: xyxy {[x0, y0, x1, y1]}; order its corners")
+            if label not in self.category_ids:
+                hint = nearest(label, self.category_ids)
+                raise DataError(
+                    f"{where}: box {truth.ids[row]} has the unknown category '{label}'{hint}; list it in the data set"
+                )
+
+    def _known(self, answer: B) -> B:
+        return answer.take(np.array([label in self.category_ids for label in answer.labels], dtype=bool))
+
+    def found(self) -> Found:
+        """What COCO's evaluation says of all that was collected."""
+        self._found = self._found or evaluate(self.comparison(), self.scorer)
+        return self._found
+
+    def compute(self) -> dict[str, float]:
+        """Numbers in [0, 1]; nan where there is no ground truth to find."""
+        return {name: self.found().mean(number) for name, number in self.numbers.items()}
+
+    def per_category(self) -> dict[str, dict[str, float]]:
+        """The same of each category."""
+        rows = {name: row for row, name in enumerate(self.category_ids)}
+        return {
+            category: {name: self.found().mean(number, row) for name, number in self.numbers.items()}
+            for category, row in rows.items()
+        }
+
+    def resampler(self) -> ApResampler:
+        """For intervals over images."""
+        ids = [image.id for image in self._ordered()]
+        return ApResampler(ids, all_matches(self.comparison(), self.scorer), self.numbers, self.limits)
+
+    def figures(self) -> list[Figure]:
+        """For a report."""
+        images, comparison = self._ordered(), self.comparison()
+        return figures(
+            Seen(
+                comparison=comparison,
+                found=self.found(),
+                matches=all_matches(comparison, self.scorer),
+                ids=[image.id for image in images],
+                truth=[image.truth for image in images],
+                answers=[image.answer for image in images],
+                shape=self.shape,
+            )
+        )
+
+    def results(self) -> list[dict[str, Any]]:
+        """The answers in COCO's results form, with the data set's own ids of images and categories."""
+        rows = self._instances(self.images, predicted=True).rows()
+        return [_exchanged({**row, "image_id": self.images[row["image_id"] - 1].id}) for row in rows]
+
+    def comparison(self) -> Comparison:
+        """What was collected, in the order of images' ids: equal scores are ranked by it, as in COCO's files."""
+        images = self._ordered()
+        sizes = [(round(width), round(height)) for width, height in (image.size for image in images)]
+        truth, answers = (self._instances(images, predicted) for predicted in (False, True))
+        return Comparison(self.iou_type, sizes, self.category_ids, truth, answers, self.sigmas())
+
+    def _ordered(self) -> list[_Image[B]]:
+        return sorted(self.images, key=lambda image: (isinstance(image.id, str), image.id))
+
+    def _instances(self, images: Sequence[_Image[B]], predicted: bool) -> Instances:
+        found = [image.answer if predicted else image.truth for image in images]
+        xyxy = np.concatenate([np.zeros((0, 4)), *(boxes.xyxy for boxes in found)])
+        sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)  # a turned answer is an empty box: a false positive
+        numbers = np.fromiter(chain.from_iterable(map(self._numbers, found)), dtype=np.int64)
+        areas = sides.prod(axis=1) if predicted else np.concatenate([np.zeros(0), *(boxes.areas for boxes in found)])
+        shapes = [shape for image, boxes in zip(images, found, strict=True) for shape in self.shapes(boxes, image.size)]
+        if shapes and predicted:
+            areas = np.array([shape.get("area", area) for shape, area in zip(shapes, areas.tolist(), strict=True)])
+        return Instances(
+            images=np.repeat(np.arange(1, len(found) + 1), [len(boxes) for boxes in found]),
+            categories=numbers,
+            boxes=np.concatenate([xyxy[:, :2], sides], axis=1),
+            areas=areas,
+            crowd=np.concatenate([np.zeros(0, dtype=bool), *(boxes.crowd & (not predicted) for boxes in found)]),
+            scores=np.concatenate([np.zeros(0), *(boxes.scores for boxes in found)]),
+            shapes=shapes,
+        )
+
+    def _numbers(self, boxes: B) -> list[int]:
+        return [self.category_ids[label] for label in boxes.labels]
+
+
+def _exchanged(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a results file has of an answer; packed run lengths are text there."""
+    kept = {key: value for key, value in instance.items() if key not in NOT_EXCHANGED}
+    mask = kept.get("segmentation")
+    return {**kept, "segmentation": {**mask, "counts": mask["counts"].decode()}} if mask else kept
+
+
+def check_finite(boxes: Boxes, arrays: Mapping[str, NDArray[np.float64]], where: str, predicted: bool) -> None:
+    """Raises DataError, naming the box and the array, for a number that is not finite; arrays are (N, ...)."""
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
+            value = values[(row, *place[:-1])].tolist()  # the whole box or point
+            raise DataError(f"{name_of(boxes, row, where, predicted)} has {name} {value}; it must be finite")
+
+
+def name_of(boxes: Boxes, row: int, where: str, predicted: bool) -> str:
+    """How messages call a box."""
+    return f"{where}: predicted box {boxes.ids[row]}" if predicted else f"{where} box {boxes.ids[row]}"

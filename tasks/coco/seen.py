@@ -1,0 +1,82 @@
+"""Answers about boxes, masks or poses and the truth, looked at together: what figures are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...annotations import Boxes
+from .judging import Kind, Verdict, verdicts
+from .matches import Matches
+from .scoring import Comparison, Floats, Found
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """All that figures are made from."""
+
+    comparison: Comparison
+    found: Found
+    matches: Mapping[tuple[int, int], Matches]
+    ids: Sequence[int | str]  # of the images, in the order of the comparison
+    truth: Sequence[Boxes]  # of each image
+    answers: Sequence[Boxes]
+    shape: str  # what of an instance may be wrong, besides its category: box, outline, pose
+
+    @cached_property
+    def ranked(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Scores (D,) of all answers that count, the best first, and whether each is right."""
+        parts = [(m.scores[m.counted[0]], m.hits[0][m.counted[0]]) for (_, area), m in self.matches.items() if not area]
+        scores = np.concatenate([np.zeros(0), *(scores for scores, _ in parts)])
+        right = np.concatenate([np.zeros(0, dtype=bool), *(right for _, right in parts)])
+        order = np.argsort(-scores, kind="stable")
+        return scores[order], right[order]
+
+    @cached_property
+    def total(self) -> int:
+        """Instances to be found."""
+        return sum(len(m.truth) for (_, area), m in self.matches.items() if not area)
+
+    @cached_property
+    def rates(self) -> tuple[Floats, Floats, Floats]:
+        """(D,) precision, recall and F1 of all answers down to each."""
+        right = np.cumsum(self.ranked[1])
+        answered = np.arange(1, len(right) + 1)
+        return right / answered, right / max(self.total, 1), 2 * right / (answered + self.total)
+
+    @cached_property
+    def threshold(self) -> float:
+        """The score from which on answers are best taken for true: where F1 is highest."""
+        scores, f1 = self.ranked[0], self.rates[2]
+        return float(scores[f1.argmax()]) if len(scores) else 0.0
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Of the answers from that score on."""
+        return list(verdicts(self.comparison, self.threshold))
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Of the categories, by id."""
+        return {number: name for name, number in self.comparison.categories.items()}
+
+    def about(self, *kinds: Kind) -> set[int]:
+        """True instances, as rows, that have such a verdict."""
+        return {one.truth for one in self.verdicts if one.truth is not None and one.kind in kinds}
+
+    def taken(self) -> str:
+        """What the figures that need a threshold were made from."""
+        return f"Answers that score at least {self.threshold:.3f}, where F1 is highest."
+
+    def called(self, kind: Kind) -> str:
+        """A kind of verdict in words."""
+        return f"bad {self.shape}" if kind is Kind.SHAPE else kind.value
+
+    @property
+    def measure(self) -> str:
+        """What similarity is called."""
+        return "OKS" if self.comparison.iou_type == "keypoints" else "IoU"
