@@ -24,7 +24,7 @@ from .decoding.speed import Speed
 from .draw import draw, save_picture
 from .errors import DataError, MtpError
 from .example import Example
-from .files import unique_path, write_atomic
+from .files import sanitise, unique_path, write_atomic
 from .inference import Predictor, above
 from .machine import cores, pick_device
 from .task import Annotations
@@ -65,7 +65,7 @@ class Answer:
     """What was answered about one image, from the smallest score on."""
 
     found: Mapping[str, Annotations]  # by task
-    looks: Mapping[str, Sequence[AttentionMap]]  # by the end of the name of the picture that they are drawn in
+    looks: Mapping[tuple[str, str], Sequence[AttentionMap]]  # by task, and what the picture of them is called
 
 
 def predict_files(
@@ -187,13 +187,13 @@ def _answers(images: Mapping[Path, Pixels], order: Order) -> list[Answer]:
     return [Answer(tasks, _looks(watch, image) if watch else {}) for image, tasks in enumerate(found)]
 
 
-def _looks(watch: AttentionWatch, image: int) -> dict[str, list[AttentionMap]]:
+def _looks(watch: AttentionWatch, image: int) -> dict[tuple[str, str], list[AttentionMap]]:
     """The maps of each picture that is drawn of an image: one an object, or one for all that is about no object."""
-    looks: dict[str, list[AttentionMap]] = {}
+    looks: dict[tuple[str, str], list[AttentionMap]] = {}
     for name in watch.names:
         for seen in watch.maps.get((image, name), ()):
-            number = "" if seen.item is None else f"-{seen.item + 1}"
-            looks.setdefault(f"{name}.attention{number}", []).append(seen)
+            called = "attention" if seen.item is None else f"attention-{seen.item + 1}"
+            looks.setdefault((name, called), []).append(seen)
     return looks
 
 
@@ -203,11 +203,16 @@ def _example(file: Path, image: Pixels) -> Example:
 
 
 def _paths(file: Path, answer: Answer, order: Order) -> tuple[Path, ...]:
-    """Where the JSON file of an image, its picture and those of attention go."""
+    """Where the JSON file of an image, its picture and those of attention go, all with the same number if with one."""
     suffix = ".jpg" if file.suffix.casefold() in JPEG else ".png"
-    document = unique_path(order.out, f"{file.stem}.{'-'.join(answer.found)}", ".json", order.taken)
-    more = (unique_path(order.out, f"{file.stem}.{look}", suffix, order.taken) for look in answer.looks)
-    return document, document.with_suffix(suffix), *more
+    stem = f"{file.stem}.{'-'.join(answer.found)}"
+    document = unique_path(order.out, stem, ".json", order.taken)
+    while (picture := document.with_suffix(suffix)).name.casefold() in order.taken:  # long names are cut
+        document = unique_path(order.out, stem, ".json", order.taken)
+    order.taken.add(picture.name.casefold())
+    number = document.stem.removeprefix(sanitise(stem))
+    names = (f"{file.stem}.{task}{number}.{called}" for task, called in answer.looks)
+    return document, picture, *(unique_path(order.out, name, suffix, order.taken) for name in names)
 
 
 def _write(file: Path, image: Pixels, answer: Answer, model: str, paths: tuple[Path, ...]) -> Result:

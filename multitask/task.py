@@ -64,6 +64,7 @@ class Category:
 
     id: int
     name: str
+    frequency: str = ""  # in LVIS: r, c or f, as few, some or many images have it
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..errors import DataError
 from .coco.ap import CocoAP, check_finite, name_of
 from .coco.masks import Size, height_width, part_problem, run_lengths
 from .coco.scoring import BOX_NUMBERS, POINT_LIMITS, POINT_NUMBERS
+from .coco.scoring import PoseScorer as PoseScorer
 from .coco.scoring import Scorer as Scorer
 
 
@@ -24,7 +25,7 @@ class BoxAP(CocoAP[Boxes]):
     annotation = Boxes
     iou_type = "bbox"
     shape = "box"
-    numbers: ClassVar = BOX_NUMBERS
+    numbers = BOX_NUMBERS
 
 
 class MaskAP(CocoAP[Polygons]):
@@ -37,7 +38,7 @@ class MaskAP(CocoAP[Polygons]):
     annotation = Polygons
     iou_type = "segm"
     shape = "outline"
-    numbers: ClassVar = BoxAP.numbers
+    numbers = BoxAP.numbers
 
     def check(self, boxes: Polygons, where: str, size: Size, predicted: bool) -> None:
         super().check(boxes, where, size, predicted)
@@ -64,7 +65,7 @@ class KeypointAP(CocoAP[Keypoints]):
     annotation = Keypoints
     iou_type = "keypoints"
     shape = "pose"
-    numbers: ClassVar = POINT_NUMBERS
+    numbers = POINT_NUMBERS
     limits = POINT_LIMITS
 
     def check(self, boxes: Keypoints, where: str, size: Size, predicted: bool) -> None:

@@ -55,7 +55,9 @@ class DetectionOptions(TaskOptions):
     stop_threshold: float = Field(0.9, gt=0, lt=1, description="probability of noise above which an object counts so")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
-    scorer: Scorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
+    scorer: Scorer = Field(
+        "pycocotools", description="what computes AP; extra `fast`: hotcoco is faster, lvis has its own rules"
+    )
 
 
 class Detection(Task):

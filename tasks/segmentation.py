@@ -60,7 +60,9 @@ class SegmentationOptions(TaskOptions):
     eos_weight: float = Field(1.0, ge=0, description="loss weight of the end of the outline")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
-    scorer: Scorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
+    scorer: Scorer = Field(
+        "pycocotools", description="what computes AP; extra `fast`: hotcoco is faster, lvis has its own rules"
+    )
 
 
 class Segmentation(Task):

@@ -24,11 +24,11 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
     **dict.fromkeys(["processes", "run_folder", "sections"], 1),
-    **dict.fromkeys(["figures", "metric", "sequence", "skeleton", "task", "walks"], 1),
+    **dict.fromkeys(["figures", "metric", "searched", "sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
 }
 # What task files may import.
-FOR_TASKS = {"annotations", "errors", "example", "figures", "metric", "sequence", "skeleton", "task"}
+FOR_TASKS = {"annotations", "errors", "example", "figures", "metric", "searched", "sequence", "skeleton", "task"}
 HOMES = {  # libraries that stay behind one door, so that another can take their place
     "einops": ("multitask/model/",),
     "huggingface_hub": ("multitask/hub.py",),

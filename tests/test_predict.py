@@ -31,10 +31,8 @@ class Model:
     def __init__(self, before: Callable[[int], object] = int) -> None:
         self.before, self.batches = before, []
 
-    def predict(
-        self, examples: Sequence[Example], names: Sequence[str], given: Sequence[Any], watch: None
-    ) -> list[Any]:
-        assert len(examples) == len(given) > 0 and watch is None
+    def predict(self, examples: Sequence[Example], names: Sequence[str], given: Sequence[Any], _: None) -> list[Any]:
+        assert len(examples) == len(given) > 0
         self.before(len(self.batches))
         self.batches.append([Path(example.file).stem for example in examples])
         return [{name: self._answer(example) for name in names} for example in examples]

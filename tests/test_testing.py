@@ -194,7 +194,7 @@ FAULTS: dict[str, tuple[str, Callable, str]] = {
         lambda self, q, s, v: {"opaque": Opaque()},
         "raised TypeError: Object of type Opaque is not JSON serializable",
     ),
-    "no reading of passages": ("passages", lambda self, q, a, v: [a.tokens[3]], "raised IndexError"),
+    "no reading of passages": ("passages", lambda self, q, a, v: Passage(a.tokens[0]), "raised "),
     "passages of another type": ("passages", lambda self, q, a, v: [a.tokens], "must give Passages with tokens"),
     "a passage without tokens": ("passages", lambda self, q, a, v: [Passage("end", ())], "must give Passages with"),
     "a passage beyond the answer": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..evaluate import Evaluation
 
 NOT_AVAILABLE = "not available"
+COLUMNS = 6  # of numbers by category; JSON has all
 
 
 def scores_of(one: Scored) -> dict[str, float | None]:
@@ -36,8 +37,17 @@ def print_tables(evaluations: Sequence[Evaluation], per_category: bool) -> None:
         ]
         table(evaluation.title, ("task", "metric", "value"), rows)
         for label, found in _categories(evaluation).items() if per_category else ():
-            names = list(next(iter(found.values()), {}))
-            table(f"{label} by category", ("category", *names), [(k, *v.values()) for k, v in found.items()])
+            _category_table(label, found)
+
+
+def _category_table(label: str, found: Mapping[str, Mapping[str, float]]) -> None:
+    """The first numbers, as many as fit beside a name, of the categories that have some."""
+    kept = {category: numbers for category, numbers in found.items() if not all(map(math.isnan, numbers.values()))}
+    names = list(next(iter(kept.values()), {}))[:COLUMNS]
+    rows = [(category, *(numbers[name] for name in names)) for category, numbers in kept.items()]
+    lost = len(found) - len(kept)
+    without = f"; {lost} categories have nothing to score" if lost else ""
+    table(f"{label} by category{without}", ("category", *names), rows)
 
 
 def print_json(evaluations: Sequence[Evaluation], per_category: bool) -> None:

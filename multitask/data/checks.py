@@ -87,6 +87,13 @@ def new(value: Any, field: str, seen: Container[Any]) -> None:
         raise Unusable(field, value, TWICE, "give each entry its own, or remove the double")
 
 
+def identifiers(value: Any, field: str) -> tuple[int, ...]:
+    """A list of ids; nothing is an empty one."""
+    if not isinstance(value, list | None):
+        raise Unusable(field, value, "is not a list", "write ids as [1, 2]")
+    return tuple(identifier(one, field) for one in value or ())
+
+
 def crowd(value: Any) -> bool:
     """COCO's flag of a group."""
     if type(value) not in (int, bool) or value not in (0, 1):

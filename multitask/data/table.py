@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..annotations import Annotation, Boxes, Captions, Keypoints, Polygons
 from ..example import Example
 from ..geometry import FloatArray
+from ..searched import Searched
 from ..skeleton import Skeleton
 from ..task import Category, DatasetInfo
 from .checks import Size
@@ -47,6 +48,7 @@ class TableImage:
     file: str  # the annotation file that lists it, for messages
     objects: dict[str, list[TableObject]] = field(default_factory=dict)  # "boxes", "polygons", "keypoints"
     captions: list[str] | None = None
+    searched: tuple[tuple[int, ...], tuple[int, ...]] | None = None  # categories: absent, partly annotated
     slice: Slice | None = None  # where its bytes lie, if not in a file of its own
 
 
@@ -104,10 +106,15 @@ class TableDataset:
         annotations: dict[str, Annotation] = {kind: self._make(kind, image) for kind in image.objects}
         if image.captions is not None:
             annotations["captions"] = Captions(tuple(image.captions))
+        if image.searched is not None:
+            annotations["searched"] = Searched(*map(self._names, image.searched))
         where = image.slice or self.table.folder / image.name
         return Example(
             image.id, image.name, image.size, annotations, partial(read_image, where, self.table.root, image.size)
         )
+
+    def _names(self, ids: Sequence[int]) -> tuple[str, ...]:
+        return tuple(category.name for category in self.info.categories if category.id in ids)
 
     def _make(self, kind: str, image: TableImage) -> Annotation:
         objects = image.objects[kind]

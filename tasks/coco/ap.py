@@ -14,12 +14,15 @@ from ...annotations import Boxes
 from ...errors import DataError, nearest
 from ...example import Example, Prediction
 from ...figures import Figure
+from ...searched import Searched
 from ...task import DatasetInfo
 from .figures import figures
 from .masks import Size
 from .matches import ApResampler, all_matches
 from .scoring import (
     BOX_LIMITS,
+    LVIS_LIMITS,
+    LVIS_NUMBERS,
     Comparison,
     Found,
     Instances,
@@ -40,6 +43,7 @@ class _Image(Generic[B]):
     size: Size
     truth: B
     answer: B
+    searched: Searched | None  # for which categories; None: for all
 
 
 class CocoAP(Generic[B]):
@@ -52,13 +56,15 @@ class CocoAP(Generic[B]):
     annotation: type[B]  # what it scores
     iou_type: ClassVar[str]  # of pycocotools: bbox, segm or keypoints
     shape: ClassVar[str]  # what of an instance may be wrong besides its category, in a word
-    numbers: ClassVar[Mapping[str, Number]]
-    limits: ClassVar[Sequence[int]] = BOX_LIMITS  # on answers an image
+    numbers: Mapping[str, Number]
+    limits: Sequence[int] = BOX_LIMITS  # on answers an image
 
     def __init__(self, dataset: DatasetInfo, scorer: Scorer = "pycocotools") -> None:
         """Raises UsageError where the package of the scorer is missing."""
         check_scorer(scorer)
         self.dataset, self.scorer = dataset, scorer
+        if scorer == "lvis":
+            self.numbers, self.limits = LVIS_NUMBERS, LVIS_LIMITS
         self.category_ids = {category.name: category.id for category in dataset.categories}
         self.images: list[_Image[B]] = []
         self._found: Found | None = None  # of these images
@@ -89,7 +95,13 @@ class CocoAP(Generic[B]):
         self.check(truth, where, example.size, predicted=False)
         self.check(answer, where, example.size, predicted=True)
         self._found = None
-        self.images.append(_Image(example.id, example.size, truth, self._known(answer)))
+        searched = example.annotations.get("searched")
+        if self.scorer == "lvis" and not isinstance(searched, Searched):
+            raise DataError(
+                f"{where} does not say what it was searched for: scorer=lvis needs neg_category_ids of LVIS"
+            )
+        known = searched if isinstance(searched, Searched) else None
+        self.images.append(_Image(example.id, example.size, truth, self._known(answer), known))
 
     def _check_truth(self, truth: B, where: str) -> None:
         for row, label in enumerate(truth.labels):
@@ -112,20 +124,24 @@ class CocoAP(Generic[B]):
 
     def compute(self) -> dict[str, float]:
         """Numbers in [0, 1]; nan where there is no ground truth to find."""
-        return {name: self.found().mean(number) for name, number in self.numbers.items()}
+        often = [category.frequency for category in self.dataset.categories]
+        rows = {some: [row for row, one in enumerate(often) if some in ("", one)] for some in {"", *often}}
+        return {name: self.found().mean(n, rows.get(n.frequency, ())) for name, n in self.numbers.items()}
 
     def per_category(self) -> dict[str, dict[str, float]]:
         """The same of each category."""
-        rows = {name: row for row, name in enumerate(self.category_ids)}
+        numbers = {name: number for name, number in self.numbers.items() if not number.frequency}
         return {
-            category: {name: self.found().mean(number, row) for name, number in self.numbers.items()}
-            for category, row in rows.items()
+            category: {name: self.found().mean(number, [row]) for name, number in numbers.items()}
+            for row, category in enumerate(self.category_ids)
         }
 
     def resampler(self) -> ApResampler:
         """For intervals over images."""
         ids = [image.id for image in self._ordered()]
-        return ApResampler(ids, all_matches(self.comparison(), self.scorer), self.numbers, self.limits)
+        comparison = self.comparison()
+        matches = all_matches(comparison, self.scorer)
+        return ApResampler(ids, matches, self.numbers, self.limits, comparison.frequencies)
 
     def figures(self) -> list[Figure]:
         """For a report."""
@@ -152,7 +168,14 @@ class CocoAP(Generic[B]):
         images = self._ordered()
         sizes = [(round(width), round(height)) for width, height in (image.size for image in images)]
         truth, answers = (self._instances(images, predicted) for predicted in (False, True))
-        return Comparison(self.iou_type, sizes, self.category_ids, truth, answers, self.sigmas())
+        often = {category.id: category.frequency for category in self.dataset.categories}
+        searched = [self._searched(image) for image in images] if self.scorer == "lvis" else ()
+        return Comparison(self.iou_type, sizes, self.category_ids, truth, answers, self.sigmas(), often, searched)
+
+    def _searched(self, image: _Image[B]) -> tuple[list[int], list[int]]:
+        kinds = (image.searched.absent, image.searched.partial) if image.searched else ((), ())
+        absent, partial = ([self.category_ids[name] for name in names if name in self.category_ids] for names in kinds)
+        return absent, partial
 
     def _ordered(self) -> list[_Image[B]]:
         return sorted(self.images, key=lambda image: (isinstance(image.id, str), image.id))

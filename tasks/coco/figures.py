@@ -16,6 +16,7 @@ from .scoring import THRESHOLDS, Floats
 from .seen import Seen
 
 BINS = 10  # of scores
+POINTS = 2000  # of a curve, at most
 SIZES = 12  # bars of sizes
 NOTHING = "nothing"
 SHOWN = (Kind.MISSED, Kind.ALARM, Kind.CLASS, Kind.SHAPE)  # errors that pictures are shown of
@@ -55,9 +56,9 @@ def _curves(seen: Seen) -> Lines:
 
 
 def _by_score(seen: Seen) -> Lines:
-    scores = seen.ranked[0]
-    names = ("precision", "recall", "F1")
-    lines = {name: (scores, values) for name, values in zip(names, seen.rates, strict=True)} if len(scores) else {}
+    every = len(seen.rates[0]) // POINTS + 1
+    scores, *rates = (values[::every] for values in seen.rates)
+    lines = dict(zip(("precision", "recall", "F1"), ((scores, values) for values in rates), strict=True))
     right = f"right from {seen.measure} {ENOUGH:.2f} on"
     note = f"Of all categories together, {right}. F1 is highest at {seen.threshold:.3f}."
     return Lines("Which answers to keep", "lowest score kept", "share", lines, note)
@@ -111,7 +112,9 @@ def _confusion(seen: Seen) -> Matrix:
         values[row, column] += one.kind is not Kind.IGNORED
     for row in seen.about(Kind.SHAPE) - seen.about(Kind.CLASS):  # what is only badly shaped is not found
         values[place[int(truth[row])], -1] += 1
-    return Matrix("Confusion", "truth", "answer", [*names, NOTHING], [*names, "missed"], values, seen.taken())
+    some = np.flatnonzero(values.any(axis=0) | values.any(axis=1) | (np.arange(len(values)) == len(names)))
+    rows, columns = ([[*names, last][row] for row in some] for last in (NOTHING, Kind.MISSED.value))
+    return Matrix("Confusion", "truth", "answer", rows, columns, values[np.ix_(some, some)], seen.taken())
 
 
 def _sizes(seen: Seen) -> Bars:

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     SHAPE = "bad shape"
     TWICE = "found twice"
     ALARM = "false alarm"
-    IGNORED = "in a crowd"
+    IGNORED = "not counted"  # in a crowd, or nobody looked
     MISSED = "missed"
 
 
@@ -61,10 +61,12 @@ def _by_image(rows: Rows, instances: Instances, images: int) -> list[Rows]:
 
 
 def _judged(comparison: Comparison, rows: Rows, objects: Rows) -> Iterator[Verdict]:
-    image = _Image.of(comparison, rows, objects)
+    image, answers = _Image.of(comparison, rows, objects), comparison.answers
     told: set[int | None] = set()  # instances that some answer is about
     for i, row in enumerate(rows.tolist()):
         kind, j = image.verdict(i)
+        if kind is Kind.ALARM and not comparison.counts(answers.images[row], answers.categories[row]):
+            kind = Kind.IGNORED
         told.add(j)
         yield Verdict(
             kind, row, None if j is None else int(objects[j]), 0.0 if j is None else float(image.similar[i, j])

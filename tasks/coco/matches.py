@@ -70,22 +70,27 @@ class ApResampler:
         matches: Mapping[tuple[int, int], Matches],
         numbers: Mapping[str, Number],
         limits: Sequence[int],
+        frequencies: Mapping[int, str],
     ) -> None:
-        """`limits` are those on answers an image, the largest last."""
+        """`limits` are those on answers an image, the largest last; frequencies those of categories, by id."""
         self.ids, self.matches, self.numbers, self.limits = ids, matches, numbers, limits
+        self.frequencies = frequencies
 
     def scores(self, counts: NDArray[np.int64]) -> dict[str, float]:
         """As COCO's evaluation would find them of so many copies of each image; nan where there is nothing to find."""
-        wanted = {(number.what, number.area, number.limit) for number in self.numbers.values()}
-        found = {key: self._values(key, counts) for key in wanted}
-        return {name: _mean(found[n.what, n.area, n.limit], n) for name, n in self.numbers.items()}
+        every = {name: number._replace(threshold=None) for name, number in self.numbers.items()}
+        found = {number: self._values(number, counts) for number in set(every.values())}
+        return {name: _mean(found[every[name]], number) for name, number in self.numbers.items()}
 
-    def _values(self, key: tuple[str, int, int], counts: NDArray[np.int64]) -> Floats:
-        """(T, K) of the categories that have something to find."""
-        what, area, limit = key
-        compute = _precision if what == "precision" else _recall
-        some = [m for (_, place), m in self.matches.items() if place == area and counts[m.truth].sum()]
-        columns = [compute(m, counts, self.limits[limit]) for m in some]
+    def _values(self, number: Number, counts: NDArray[np.int64]) -> Floats:
+        """(T, K) of the categories that have something to find, at all thresholds."""
+        compute = _precision if number.what == "precision" else _recall
+        some = [
+            matches
+            for (category, area), matches in self.matches.items()
+            if area == number.area and number.frequency in ("", self.frequencies.get(category))
+        ]
+        columns = [compute(m, counts, self.limits[number.limit]) for m in some if counts[m.truth].sum()]
         return np.stack(columns, axis=1) if columns else np.zeros((len(THRESHOLDS), 0))
 
 

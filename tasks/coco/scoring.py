@@ -1,6 +1,7 @@
 """COCO's evaluation (Lin et al., arXiv 1405.0312) of true and answered instances, in memory and silent.
 
-By pycocotools, the reference, or by hotcoco, which gives the same numbers far sooner.
+By pycocotools, the reference, or by hotcoco, which gives the same numbers far sooner; or, by hotcoco, the evaluation of
+LVIS (Gupta et al., arXiv 1908.03195), whose images were searched for some of the categories alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from pycocotools.cocoeval import COCOeval
 
 from ...errors import UsageError
 
-Scorer = Literal["pycocotools", "hotcoco"]
+PoseScorer = Literal["pycocotools", "hotcoco"]
+Scorer = Literal["pycocotools", "hotcoco", "lvis"]
 Floats = NDArray[np.float64]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of overlap
 DIGITS = 12  # COCOeval says 1 - 2e-16 where it means 1: it adds that to divisors
@@ -72,6 +74,8 @@ class Comparison:
     truth: Instances
     answers: Instances
     sigmas: Floats | None = None  # of keypoints
+    frequencies: Mapping[int, str] = field(default_factory=dict)  # of categories, by id: r, c or f in LVIS
+    searched: Sequence[tuple[Sequence[int], Sequence[int]]] = ()  # ids of each image: absent, partly annotated
 
     def parts(self) -> Iterator[Comparison]:
         """The same for some categories each, of at most ROWS answers where a category has no more."""
@@ -90,9 +94,20 @@ class Comparison:
         truth, answers = (side.of(list(categories.values())) for side in (self.truth, self.answers))
         return replace(self, categories=categories, truth=truth, answers=answers)
 
-    def images(self) -> list[dict[str, int]]:
-        """COCO's dicts."""
-        return [{"id": n, "width": w, "height": h} for n, (w, h) in enumerate(self.sizes, 1)]
+    def images(self) -> list[dict[str, Any]]:
+        """COCO's dicts; LVIS's where it is known what the images were searched for."""
+        rows: list[dict[str, Any]] = [{"id": n, "width": w, "height": h} for n, (w, h) in enumerate(self.sizes, 1)]
+        for row, (absent, partial) in zip(rows, self.searched, strict=False):
+            row |= {"neg_category_ids": absent, "not_exhaustive_category_ids": partial}
+        return rows
+
+    def counts(self, image: int, category: int) -> bool:
+        """Whether an answer of this category, which hits nothing, is wrong: what was not searched for may be there."""
+        if not self.searched:
+            return True
+        absent, partial = self.searched[image - 1]
+        there = self.truth.categories[self.truth.images == image]
+        return category in absent or (category in there and category not in partial)
 
     def dataset(self, instances: Instances) -> dict[str, Any]:
         """What a file of COCO would hold."""
@@ -100,7 +115,8 @@ class Comparison:
 
     def classes(self) -> list[dict[str, Any]]:
         """COCO's dicts of the categories."""
-        return [{"id": number, "name": name} for name, number in self.categories.items()]
+        often = self.frequencies
+        return [{"id": n, "name": name, "frequency": often.get(n, "")} for name, n in self.categories.items()]
 
 
 class Number(NamedTuple):
@@ -110,6 +126,7 @@ class Number(NamedTuple):
     threshold: float | None = None  # this one alone
     area: int = 0  # place among the ranges of size, of which the first has all
     limit: int = -1  # place among the limits on answers an image, of which the last is the largest
+    frequency: str = ""  # of the categories; empty: all
 
 
 _PRECISION = {"AP": Number("precision"), "AP50": Number("precision", 0.5), "AP75": Number("precision", 0.75)}
@@ -127,6 +144,14 @@ POINT_NUMBERS = {  # of keypoints; sizes are all, medium, large
     "AR75": Number("recall", 0.75),
     **{f"AR{size}": Number("recall", area=area) for area, size in enumerate("ml", 1)},
 }
+LVIS_NUMBERS = {  # of boxes and masks
+    **_PRECISION,
+    **{f"AP{size}": Number("precision", area=area) for area, size in enumerate("sml", 1)},
+    **{f"AP{often}": Number("precision", frequency=often) for often in "rcf"},
+    "AR@300": Number("recall"),
+    **{f"AR{size}@300": Number("recall", area=area) for area, size in enumerate("sml", 1)},
+}
+LVIS_LIMITS = (300,)
 BOX_LIMITS, POINT_LIMITS = (1, 10, 100), (20,)  # on answers an image
 
 
@@ -136,9 +161,9 @@ class Found(NamedTuple):
     precision: Floats  # (thresholds, recalls, categories, areas, limits)
     recall: Floats  # (thresholds, categories, areas, limits)
 
-    def mean(self, number: Number, category: int | slice = slice(None)) -> float:
-        """One number, of all categories or that at one place; nan where there is nothing to find."""
-        values: Floats = getattr(self, number.what)[..., category, number.area, number.limit]
+    def mean(self, number: Number, categories: Sequence[int]) -> float:
+        """One number of the categories at these places; nan where there is nothing to find."""
+        values: Floats = getattr(self, number.what)[..., list(categories), number.area, number.limit]
         if number.threshold is not None:
             values = values[np.isclose(THRESHOLDS, number.threshold)]
         values = values[values > -1]
@@ -147,7 +172,7 @@ class Found(NamedTuple):
 
 def check_scorer(scorer: Scorer) -> None:
     """Raises UsageError where the package is missing."""
-    if importlib.util.find_spec(scorer) is None:
+    if importlib.util.find_spec("hotcoco" if scorer == "lvis" else scorer) is None:
         raise UsageError(f"scorer={scorer} needs an extra: pip install 'multitask-prompts[fast]'")
 
 
@@ -171,7 +196,7 @@ def _evaluated(comparison: Comparison, scorer: Scorer) -> Found:
 def match(comparison: Comparison, scorer: Scorer) -> Any:
     """A COCOeval that has matched answers with the truth."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = _by_hotcoco(comparison) if scorer == "hotcoco" else _by_pycocotools(comparison)
+        evaluation = _by_pycocotools(comparison) if scorer == "pycocotools" else _by_hotcoco(comparison, scorer)
         evaluation.evaluate()
     return evaluation
 
@@ -189,14 +214,14 @@ def _by_pycocotools(comparison: Comparison) -> Any:
     return evaluation
 
 
-def _by_hotcoco(comparison: Comparison) -> Any:
+def _by_hotcoco(comparison: Comparison, scorer: Scorer) -> Any:
     import hotcoco
 
-    if comparison.truth.shapes or comparison.answers.shapes:
+    if comparison.truth.shapes or comparison.answers.shapes or comparison.searched:
         truth, answers = (hotcoco.COCO(comparison.dataset(side)) for side in (comparison.truth, comparison.answers))
     else:  # dicts would cost more than the evaluation
         truth, answers = _in_columns(hotcoco, comparison)
-    evaluation = hotcoco.COCOeval(truth, answers, comparison.iou_type)
+    evaluation = hotcoco.COCOeval(truth, answers, comparison.iou_type, lvis_style=scorer == "lvis")
     if comparison.sigmas is not None:
         evaluation.params.kpt_oks_sigmas = comparison.sigmas.tolist()
     return evaluation

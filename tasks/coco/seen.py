@@ -42,16 +42,17 @@ class Seen:
         return sum(len(m.truth) for (_, area), m in self.matches.items() if not area)
 
     @cached_property
-    def rates(self) -> tuple[Floats, Floats, Floats]:
-        """(D,) precision, recall and F1 of all answers down to each."""
-        right = np.cumsum(self.ranked[1])
-        answered = np.arange(1, len(right) + 1)
-        return right / answered, right / max(self.total, 1), 2 * right / (answered + self.total)
+    def rates(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Each score that some answer has, and precision, recall and F1 of the answers that score at least that."""
+        scores, right = self.ranked
+        last = np.flatnonzero(np.append(np.diff(scores), -1.0)[: len(scores)])  # of the answers with an equal score
+        hits, answered = np.cumsum(right)[last], last + 1
+        return scores[last], hits / answered, hits / max(self.total, 1), 2 * hits / (answered + self.total)
 
     @cached_property
     def threshold(self) -> float:
         """The score from which on answers are best taken for true: where F1 is highest."""
-        scores, f1 = self.ranked[0], self.rates[2]
+        scores, _, _, f1 = self.rates
         return float(scores[f1.argmax()]) if len(scores) else 0.0
 
     @cached_property

@@ -17,6 +17,9 @@ from ..table import TableImage
 from .coco_files import AnnotationFile, entries, read_json
 from .coco_objects import Note, boxed, complete
 
+SEARCHED = ("neg_category_ids", "not_exhaustive_category_ids")  # keys of LVIS
+FREQUENCIES = ("r", "c", "f")
+
 
 @dataclass
 class Reader:
@@ -91,6 +94,7 @@ class Reader:
                 key = checks.image_id(item.get("id"), "id")
                 checks.new(key, "id", self._listed)
                 image = TableImage(key, file_name(_named(item)), checks.image_size(item), self._file)
+                image.searched = _searched(item, note)
                 checks.new(image.name, "file_name", names)
                 known = self.images.setdefault(key, image)
                 if (known.name, known.size) != (image.name, image.size):
@@ -110,7 +114,8 @@ class Reader:
         names: set[str] = set()
         for item, note in self._each(items, "category"):
             try:
-                category = Category(checks.identifier(item.get("id"), "id"), checks.text(item.get("name"), "name"))
+                key, name = checks.identifier(item.get("id"), "id"), checks.text(item.get("name"), "name")
+                category = Category(key, name, _frequency(item))
                 checks.new(category.id, "id", found)
                 checks.new(category.name, "name", names)
                 found[category.id] = category
@@ -187,6 +192,22 @@ class Reader:
             return None
         image: TableImage = checks.known(key, "image_id", self._listed)
         return image
+
+
+def _searched(item: Mapping[str, Any], note: Note) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Ids of the categories that an image of LVIS surely lacks, and of those that are partly annotated."""
+    try:
+        found = [checks.identifiers(item[key], key) if key in item else None for key in SEARCHED]
+    except Unusable as error:
+        note(error, "left out")
+        return None
+    return None if found == [None, None] else (found[0] or (), found[1] or ())
+
+
+def _frequency(item: Mapping[str, Any]) -> str:
+    """How often a category of LVIS is met."""
+    found = item.get("frequency")
+    return found if isinstance(found, str) and found in FREQUENCIES else ""
 
 
 def _named(item: Mapping[str, Any]) -> Any:

@@ -87,8 +87,16 @@ def _objects(image: TableImage) -> list[TableObject]:
 
 def _images(images: Iterable[TableImage]) -> list[Json]:
     return [
-        {"id": image.id, "file_name": image.name, "width": image.size[0], "height": image.size[1]} for image in images
+        {"id": image.id, "file_name": image.name, "width": image.size[0], "height": image.size[1]} | _searched(image)
+        for image in images
     ]
+
+
+def _searched(image: TableImage) -> Json:
+    """Keys of LVIS."""
+    if image.searched is None:
+        return {}
+    return dict(zip(("neg_category_ids", "not_exhaustive_category_ids"), map(list, image.searched), strict=True))
 
 
 def object_json(one: TableObject, image: TableImage) -> Json:
@@ -123,7 +131,8 @@ def points_json(one: TableObject) -> Json:
 
 def category_json(category: Category) -> Json:
     """A category without points."""
-    return {"id": category.id, "name": category.name}
+    often = {"frequency": category.frequency} if category.frequency else {}
+    return {"id": category.id, "name": category.name, **often}
 
 
 def skeleton_json(skeleton: Skeleton) -> Json:

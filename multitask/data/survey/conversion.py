@@ -26,9 +26,13 @@ def write_copy(tables: Mapping[str, Table], format: str, target: Path) -> dict[s
         raise DataError(f"{target}: not written, since no image is left that can be used")
     with _new_folder(target.expanduser()) as folder:
         try:
-            return {split: FORMATS[format].write(table, split, folder) for split, table in filled.items()}
+            lost = {split: FORMATS[format].write(table, split, folder) for split, table in filled.items()}
         except DataError as error:
             raise DataError(str(error).replace(str(folder), str(target))) from error
+    searched = [split for split, table in filled.items() if any(image.searched for image in table.images)]
+    for split in searched if format != "coco" else ():
+        lost[split].append("which categories the images were searched for")
+    return lost
 
 
 def refuse_format(format: str) -> None:
