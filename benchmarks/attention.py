@@ -5,9 +5,9 @@
 
 For the category of each object and for its four coordinates: the share of the attention that falls inside the box that
 was answered, the share of the picture that this box covers, the mean of their ratio over the objects with its standard
-error, and the ratio of their means. An even spread has the ratio 1. Beside them the mean of ratios that would be reached
-by a decoder that looks at nothing but the box, and that of the same maps about the box of the object before: what is
-owed to all objects' lying towards the middle. What was answered is not compared with the truth.
+error, and the ratio of their means. An even spread has the ratio 1. `most`: the mean of ratios of a decoder that looks at
+nothing but the box. `other box`: that of the same maps about the box of the object before, which is what is owed to all
+objects' lying towards the middle. What was answered is not compared with the truth.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def line(name: str, maps: list[AttentionMap]) -> str:
     error = ratio.std(ddof=1) / np.sqrt(len(ratio))
     return (
         f"{name:9} {inside.mean():6.3f} {covered.mean():8.3f} {ratio.mean():8.2f} ± {error:.2f} "
-        f"{inside.mean() / covered.mean():9.2f} {np.mean(1 / covered):7.1f} {np.mean(other / np.roll(covered, 1)):10.2f}"
+        f"{inside.mean() / covered.mean():9.2f} {np.mean(1 / covered):7.1f} {(other / np.roll(covered, 1)).mean():10.2f}"
     )
 
 

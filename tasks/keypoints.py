@@ -38,7 +38,7 @@ from ..task import (
     View,
     Vocabulary,
 )
-from .coco_metrics import KeypointAP
+from .coco_metrics import KeypointAP, PoseScorer
 from .objects import asked_about, known_objects, object_views, question, some
 
 Array = NDArray[np.float64]
@@ -57,9 +57,7 @@ class KeypointOptions(TaskOptions):
     score_weight: float = Field(0.1, ge=0, le=1, description="weight of the points in the score; the rest is the box's")
     expected: bool = Field(True, description="answer with the mean of the bins about the best one, not with the best")
     window: int = Field(3, ge=0, description="bins on each side that this mean is taken over")
-    scorer: Literal[pycocotools, hotcoco] = Field(
-        "pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)"
-    )
+    scorer: PoseScorer = Field("pycocotools", description="what computes AP; hotcoco is faster (extra `fast`)")
 
     @field_validator("skeleton")
     @classmethod
