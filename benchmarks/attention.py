@@ -5,9 +5,9 @@
 
 For the category of each object and for its four coordinates: the share of the attention that falls inside the box that
 was answered, the share of the picture that this box covers, the mean of their ratio over the objects with its standard
-error, and the ratio of their means. An even spread has the ratio 1. `most`: the mean of ratios of a decoder that looks at
-nothing but the box. `other box`: that of the same maps about the box of the object before, which is what is owed to all
-objects' lying towards the middle. What was answered is not compared with the truth.
+error, and the ratio of their means. An even spread has the ratio 1. `most` is the mean of ratios of one that looks
+at nothing but the box, `other box` that of the same maps about the box of the object before, which is what is owed to
+all objects' lying towards the middle. What was answered is not compared with the truth.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def line(name: str, maps: list[AttentionMap]) -> str:
         np.array([m.inside(box) for m, box in zip(maps, b, strict=True)]) for b in (boxes, np.roll(boxes, 1, 0))
     )
     covered = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / sizes.prod(axis=1)
-    ratio = inside / covered
+    ratio, by_chance = inside / covered, other / np.roll(covered, 1)
     error = ratio.std(ddof=1) / np.sqrt(len(ratio))
     return (
         f"{name:9} {inside.mean():6.3f} {covered.mean():8.3f} {ratio.mean():8.2f} ± {error:.2f} "
-        f"{inside.mean() / covered.mean():9.2f} {np.mean(1 / covered):7.1f} {(other / np.roll(covered, 1)).mean():10.2f}"
+        f"{inside.mean() / covered.mean():9.2f} {np.mean(1 / covered):7.1f} {by_chance.mean():10.2f}"
     )
 
 

@@ -118,7 +118,7 @@ class AttentionWatch:
         weights = decoder.weights(read, state.memory.take([question.view]))[:, 0, :, len(prompt) - 1 :]
         seen = (weights.mean(dim=0) if self.layer is None else weights[self.layer]).mean(dim=0)
         side = math.isqrt(seen.shape[1])  # views are square
-        shares: FloatArray = seen.double().cpu().numpy().reshape(-1, side, side)
+        shares: FloatArray = seen.cpu().double().numpy().reshape(-1, side, side)
         return shares
 
 

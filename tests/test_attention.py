@@ -15,7 +15,7 @@ from torch import nn
 from multitask import plugins
 from multitask.annotations import Boxes
 from multitask.attention import AttentionMap, AttentionWatch, attention_maps, draw_attention
-from multitask.cli.predict import show
+from multitask.cli.predict import predict, show
 from multitask.data.shapes import INFO
 from multitask.data.transforms import place
 from multitask.errors import UsageError
@@ -411,6 +411,14 @@ def test_names_that_are_cut_short_replace_nothing(world, tmp_path):
 def test_answers_below_the_score_have_none(world, tmp_path):
     (result,) = asked(world, tmp_path, ["mark"], ["a.png"], min_score=0.9)
     assert not result.rows and [Path(p).name for p in result.attention] == ["a.mark.attention.png"]
+
+
+def test_the_command_hands_on_what_is_wished(monkeypatch):
+    wished = []
+    monkeypatch.setattr("multitask.predict.predict_files", lambda *words: wished.append(words[-1]) or iter(()))
+    for attention in (True, False):
+        predict(["a.png"], attention=attention)
+    assert wished == [True, False]
 
 
 def test_what_is_written_is_told(monkeypatch):

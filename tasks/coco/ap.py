@@ -97,9 +97,7 @@ class CocoAP(Generic[B]):
         self._found = None
         searched = example.annotations.get("searched")
         if self.scorer == "lvis" and not isinstance(searched, Searched):
-            raise DataError(
-                f"{where} does not say what it was searched for: scorer=lvis needs neg_category_ids of LVIS"
-            )
+            raise DataError(f"{where}: scorer=lvis needs neg_category_ids, which say what the image was searched for")
         known = searched if isinstance(searched, Searched) else None
         self.images.append(_Image(example.id, example.size, truth, self._known(answer), known))
 

@@ -78,7 +78,11 @@ class Comparison:
     searched: Sequence[tuple[Sequence[int], Sequence[int]]] = ()  # ids of each image: absent, partly annotated
 
     def parts(self) -> Iterator[Comparison]:
-        """The same for some categories each, of at most ROWS answers where a category has no more."""
+        """The same for some categories each, of at most ROWS answers where a category has no more. LVIS has a limit on
+        the answers of all categories together, and is left whole."""
+        if self.searched:
+            yield self
+            return
         counts = Counter(self.answers.categories.tolist())
         some: dict[str, int] = {}
         for name, number in self.categories.items():
