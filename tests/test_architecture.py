@@ -20,8 +20,8 @@ CEILING = 260  # lines: a longer file holds more than one concept
 LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["__main__", "cli", "testing", "tiny"], 4),
     **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "results", "wishes"], 3),
-    **dict.fromkeys(["comparison", "convert_weights", "reports", "self_test"], 3),
-    **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "hub", "runs", "curves"], 2),
+    **dict.fromkeys(["attention", "comparison", "convert_weights", "reports", "self_test"], 3),
+    **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "heat", "hub", "runs", "curves"], 2),
     **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
     **dict.fromkeys(["processes", "run_folder", "sections"], 1),
     **dict.fromkeys(["figures", "metric", "searched", "sequence", "skeleton", "task", "walks"], 1),

@@ -127,9 +127,9 @@ def test_the_public_names_are_lazy_and_real(shell: Shell) -> None:
     done = shell.python("-c", code)
     assert done.code == 0, done.err
     assert set(done.out.split()) == {
-        "Annotation", "Boxes", "Captions", "Decoded", "Example", "Grammar", "Keypoints", "Labels", "MtpError",
-        "Polygons", "Prediction", "Query", "State", "Target", "Task", "TaskOptions", "View", "load_config", "open_run",
-        "read_image",
+        "Annotation", "AttentionMap", "Boxes", "Captions", "Decoded", "Example", "Grammar", "Keypoints", "Labels",
+        "MtpError", "Passage", "Polygons", "Prediction", "Query", "State", "Target", "Task", "TaskOptions", "View",
+        "attention_maps", "draw_attention", "load_config", "open_run", "read_image",
     }  # fmt: skip
 
 

@@ -162,7 +162,71 @@ def test_the_truth_of_outlines_and_points_scores_one(shell: Shell) -> None:
     assert through["segment"]["AP50"] == 1.0 and through["keypoints"]["AP"] > 0.97
 
 
+def test_numbers_that_are_not_to_be_had_are_not_zero(shell: Shell) -> None:
+    done = shell.mtp("eval", "runs/all", "--tasks", "caption")
+    assert done.code == 0 and re.search(r"METEOR\W+not available", done.out) and "SPICE" in done.out
+    (scores,) = json.loads(shell.mtp("eval", "runs/all", "--tasks", "caption", "--json").out).values()
+    assert scores["caption"]["METEOR"] is None and scores["caption"]["SPICE"] is None
+
+
+def test_each_category_is_scored_where_that_is_asked_for(shell: Shell) -> None:
+    words = ("eval", "runs/all", "--tasks", "det", "--per-category")
+    done = shell.mtp(*words)
+    assert done.code == 0 and "det by category" in done.out and re.search(r"category\W+AP\W+AP50", done.out)
+    (scores,) = json.loads(shell.mtp(*words, "--json").out).values()
+    assert set(scores["det"]["per category"]) == {"disc", "rectangle", "triangle", "star", "figure"}
+    assert set(scores["det"]["per category"]["star"]) == set(scores["det"]) - {"per category"}
+
+
+def test_two_models_are_told_apart_on_the_data_of_the_first(shell: Shell) -> None:
+    words = ("eval", "runs/all", "runs/outlines", "--compare", "--oracle-boxes", "data.val_size=8")
+    done = shell.mtp(*words)
+    assert done.code == 0, done.err
+    assert "A: runs/all on shapes val" in done.out and "B: runs/outlines on shapes val" in done.out
+    assert re.search(r"segment\W+AP50", done.out) and not re.search(r"\bdet\b", done.out)
+    found = json.loads(shell.mtp(*words, "--json").out)
+    (differences,) = found["differences"].values()
+    for one in differences.values():
+        if one["difference"] is not None:
+            assert one["difference"] == pytest.approx(one["b"] - one["a"])
+            assert one["low"] <= one["high"]
+
+
+def test_two_files_of_answers_are_told_apart(shell: Shell, tmp_path: Path) -> None:
+    assert shell.mtp("eval", "runs/all", "--task", "caption", "--save-results", str(tmp_path)).code == 0
+    file = str(tmp_path / "caption.json")
+    done = shell.mtp("eval", file, file, "--compare", "--task", "caption", "data.val_size=2")
+    assert done.code == 0 and "may be chance" in done.out and "no model was used" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("runs/all", "runs/outlines"), "two with --compare"),
+        (("runs/all", "--compare"), "--compare takes two runs"),
+        (("a.json", "runs/all", "--compare"), "without a model"),
+        (("runs/all", "--self-test"), "needs no model"),
+        (("runs/all", "runs/all", "--compare", "--report", "page"), "leave the others out"),
+        (("a.json", "--save-results", "x"), "without a model"),
+        (("--self-test", "--save-results", "x"), "leave --self-test out"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(shell: Shell, words: tuple[str, ...], said: str) -> None:
+    one_line(shell.mtp("eval", *words), said)
+
+
 # ------------------------------------------------------------------------------------------------------------ predict
+
+
+def test_attention_is_drawn_beside_the_usual_files(shell: Shell, tmp_path: Path) -> None:
+    given = ("--box", "12,8,40,30", "--box", "50,40,100,90", "--class", "disc")
+    words = ("--task", "segment,caption", *given, "--attention", "--out", str(tmp_path))
+    done = shell.mtp("predict", "--model", "runs/all", "img.png", *words)
+    assert done.code == 0, done.err
+    drawn = {"img.segment.attention-1.png", "img.segment.attention-2.png", "img.caption.attention.png"}
+    usual = {"img.segment-caption.png", "img.segment-caption.json"}
+    assert {path.name for path in tmp_path.iterdir()} == drawn | usual
+    assert all(name in done.out for name in drawn)
 
 
 def test_one_file_holds_the_answers_of_all_four(predict: Any) -> None:
