@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..evaluate import Evaluation, Order
 
 OUT = "leave the others out"
+HOW = ("auto", 16, "fp32", False)  # a model answers, unless told otherwise
 ALONE = "give only --task, --data, --split and settings with it"
 OWN = "a model has its own, but for data.KEY=VALUE and tasks.NAME.KEY=VALUE"
 
@@ -71,7 +72,7 @@ def evaluate(
     data: Data = None,
     split: Split = None,
     tasks: Tasks = None,
-    batch_size: Batch = 16,
+    batch_size: Batch = HOW[1],
     oracle_boxes: Oracle = False,
     per_category: Categories = False,
     report: Report = None,
@@ -80,9 +81,9 @@ def evaluate(
     self_test: SelfTest = False,
     results: Answers = None,
     config: Config = None,
-    device: Device = "auto",
-    precision: Precision = "fp32",
-    cuda_graphs: CudaGraphs = False,
+    device: Device = HOW[0],
+    precision: Precision = HOW[2],
+    cuda_graphs: CudaGraphs = HOW[3],
     json_: Json = False,
 ) -> None:
     """Score a model by free-running decoding, a file of answers (--results), or the ground truth itself (--self-test).
@@ -94,11 +95,12 @@ def evaluate(
     files = [*([str(results)] if results else []), *(word for word in named if word.endswith(".json"))]
     runs = [*([model] if model else []), *(word for word in named if not word.endswith(".json"))]
     no_model = bool(files) or self_test
+    how = (device, batch_size, precision, cuda_graphs)
     strange = [word for word in settings if not word.startswith(("data.", "tasks."))]
     _refuse(
         (self_test and (files or runs), "--self-test needs no model and no file: leave them out"),
         (files and (runs or oracle_boxes or save_results), "--results is scored without a model: " + ALONE),
-        (no_model and (cuda_graphs or precision != "fp32"), "--precision and --cuda-graphs go with a model: " + OUT),
+        (no_model and how != HOW, "--device, --batch-size, --precision and --cuda-graphs go with a model: " + OUT),
         (self_test and save_results, "--save-results goes with a model: leave --self-test out"),
         (self_test and oracle_boxes, "--self-test always asks about the true boxes: leave --oracle-boxes out"),
         (not no_model and (config or strange), f"--config and settings go with --self-test or --results; {OWN}"),
@@ -119,22 +121,15 @@ def evaluate(
         order = Order([*data_words(data), *settings], split, names, oracle_boxes, device, batch_size, speed)
         found = _scored_runs(runs or [None], order)
     if save_results:
-        from ..evaluate import write_results
-
-        write_results(found[0].found, save_results)
+        _save(found[0], save_results)
     if compare:
-        from ..comparison import compare as differences
-
-        a, b = found
-        print_differences((a.title, b.title), list(differences(a.found, b.found)), json_)
+        _compare(found, json_)
     elif json_:
         print_json(found, per_category)
     else:
         print_tables(found, per_category)
     if report:
-        from ..reports.evaluation import report_evaluation
-
-        errors.print(f"wrote {printable(report_evaluation(found[0], report))}")
+        _report(found[0], report)
     if not json_:
         output.print("no model was used" if no_model else "free-running decoding", style="dim")
 
@@ -163,6 +158,25 @@ def _scored_runs(runs: Sequence[str | None], order: Order) -> list[Evaluation]:
         with counting_bar("scoring") as progress:
             found.append(score_run(run, order, progress, found[0].config if found else None))
     return found
+
+
+def _save(found: Evaluation, folder: Path) -> None:
+    from ..evaluate import write_results
+
+    write_results(found.found, folder)
+
+
+def _compare(found: Sequence[Evaluation], as_json: bool) -> None:
+    from ..comparison import compare
+
+    a, b = found
+    print_differences((a.title, b.title), list(compare(a.found, b.found)), as_json)
+
+
+def _report(found: Evaluation, folder: Path) -> None:
+    from ..reports.evaluation import report_evaluation
+
+    errors.print(f"wrote {printable(report_evaluation(found, folder))}", soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
