@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import CheckpointError, UsageError, escaped
+from .charting import COLOURS, MOST_LINES, blank_figure, plain, png, styles
+from .errors import CheckpointError, escaped
 from .runs import METRICS, numbers, records
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from .charting import Axes, Figure
 
-# Told apart by every kind of colour vision (Okabe and Ito, Color Universal Design), less the yellow, pale on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-DASHES = ("-", "--", ":")  # when all colours are taken
-MOST_TASKS, MOST_LINES = 12, len(COLOURS) * len(DASHES)
+MOST_TASKS = 12
 LONGEST_NAME = 60
 WIDTH, ROW = 12.0, 2.9  # inches, at 100 dots each
 
@@ -100,7 +95,7 @@ def page(courses: Sequence[Course]) -> bytes:
     for name in ("lr", "gradient_norm"):
         title = {"lr": "learning rate", "gradient_norm": "gradient norm"}[name]
         _panel(next(axes), title, {c.name: c.figures.get(name) for c in courses}, log=name == "gradient_norm")
-    return _png(figure)
+    return png(figure)
 
 
 def rate_page(rates: Sequence[float], losses: Sequence[float], suggested: float | None) -> bytes:
@@ -115,7 +110,7 @@ def rate_page(rates: Sequence[float], losses: Sequence[float], suggested: float 
         axes.axvline(suggested, color=COLOURS[1], linestyle="--", label=f"suggested: {suggested:.2g}")
         axes.legend(frameon=False)
     _finish(axes, "learning-rate range test")
-    return _png(figure)
+    return png(figure)
 
 
 def _scores(courses: Sequence[Course], task: str) -> tuple[str, dict[str, Series | None]]:
@@ -131,7 +126,7 @@ def _panel(
     axes: Axes, title: str, lines: Mapping[str, Series | None], log: bool = False, marker: str | None = None
 ) -> None:
     known = {name: series for name, series in lines.items() if series and not np.isnan(series.values).all()}
-    for (name, series), (colour, dash) in zip(list(known.items())[:MOST_LINES], _styles(), strict=False):
+    for (name, series), (colour, dash) in zip(list(known.items())[:MOST_LINES], styles(), strict=False):
         dots = marker or ("o" if len(series.steps) == 1 else None)
         axes.plot(series.steps, series.values, dash, color=colour, marker=dots, markersize=3.5, label=_short(name))
     if not known:
@@ -146,18 +141,13 @@ def _panel(
     _finish(axes, title)
 
 
-def _styles() -> Iterator[tuple[str, str]]:
-    yield from ((colour, dash) for dash in DASHES for colour in COLOURS)
-
-
 def _finish(axes: Axes, title: str) -> None:
     """Names come from files: none of them is a formula."""
     axes.set_title(_short(title), fontsize=11, loc="left", fontweight="bold", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
-    for text in legend.get_texts() if (legend := axes.get_legend()) else ():
-        text.set_parse_math(False)
+    plain(axes.get_legend())
 
 
 def _short(name: str) -> str:
@@ -166,21 +156,7 @@ def _short(name: str) -> str:
 
 
 def _figure(rows: int, title: str) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "curves need matplotlib, which is not installed: pip install 'multitask-prompts[plot]'"
-        ) from error
-    figure = Figure(figsize=(WIDTH, ROW * rows), layout="constrained")
+    figure = blank_figure(WIDTH, ROW * rows)
     if title:
         figure.suptitle(_short(title), fontsize=12, parse_math=False)
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    content = BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that the font lacks
-        figure.savefig(content, format="png", dpi=100)
-    return content.getvalue()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UsageError
+from ...charting import blank_figure, plain, png
+from ...errors import escaped
 from .sequence_statistics import SequenceStatistics
 from .statistics import Statistics
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from ...charting import Axes
 
 MOST_BARS = 30  # categories shown
 BINS = 40
@@ -28,14 +27,8 @@ def page(
 
     Raises UsageError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "--plot needs matplotlib, which is not installed: pip install 'multitask-prompts[plot]'"
-        ) from error
-    figure = Figure(figsize=(16, 15), layout="constrained")
-    figure.suptitle(_plain(title), parse_math=False)
+    figure = blank_figure(16, 15)
+    figure.suptitle(escaped(title), parse_math=False)
     draw: list[Callable[[Axes], None]] = [
         lambda axes: _categories(axes, splits),
         lambda axes: _sizes(axes, splits),
@@ -46,11 +39,7 @@ def page(
     ]
     for number, one in enumerate(draw, 1):
         one(figure.add_subplot(3, 2, number))
-    content = BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that the font lacks
-        figure.savefig(content, format="png", dpi=100)
-    return content.getvalue()
+    return png(figure)
 
 
 def _categories(axes: Axes, splits: Mapping[str, Statistics]) -> None:
@@ -62,9 +51,9 @@ def _categories(axes: Axes, splits: Mapping[str, Statistics]) -> None:
     left = np.zeros(len(shown))
     for split, found in splits.items():
         counts = np.array([found.categories.get(name, 0) for name in shown])
-        axes.barh(np.arange(len(shown)), counts, left=left, label=_plain(split))
+        axes.barh(np.arange(len(shown)), counts, left=left, label=escaped(split))
         left += counts
-    axes.set_yticks(np.arange(len(shown)), [_plain(name)[:40] for name in shown], parse_math=False)
+    axes.set_yticks(np.arange(len(shown)), [escaped(name)[:40] for name in shown], parse_math=False)
     axes.invert_yaxis()
     more = f", the {len(shown)} most frequent of {len(totals)}" if len(totals) > len(shown) else ""
     _finish(axes, f"categories: objects{more}", bool(shown))
@@ -74,7 +63,7 @@ def _sizes(axes: Axes, splits: Mapping[str, Statistics]) -> None:
     width = 0.8 / max(1, len(splits))
     for number, (split, found) in enumerate(splits.items()):
         sizes = found.sizes()
-        axes.bar(np.arange(len(sizes)) + number * width, list(sizes.values()), width, label=_plain(split))
+        axes.bar(np.arange(len(sizes)) + number * width, list(sizes.values()), width, label=escaped(split))
         axes.set_xticks(np.arange(len(sizes)) + 0.4 - width / 2, list(sizes))
     _finish(
         axes, "objects: size (small below 32 x 32 pixels, large from 96 x 96)", any(s.areas for s in splits.values())
@@ -84,7 +73,7 @@ def _sizes(axes: Axes, splits: Mapping[str, Statistics]) -> None:
 def _images(axes: Axes, splits: Mapping[str, Statistics]) -> None:
     for split, found in splits.items():
         points = np.array(found.sides).reshape(-1, 2)
-        axes.scatter(points[:, 0], points[:, 1], s=12, alpha=0.4, label=_plain(split))
+        axes.scatter(points[:, 0], points[:, 1], s=12, alpha=0.4, label=escaped(split))
     axes.set_xlabel("width in pixels")
     axes.set_ylabel("height in pixels")
     _finish(axes, "images: size", any(s.sides for s in splits.values()))
@@ -95,7 +84,7 @@ def _histogram(axes: Axes, title: str, values: Mapping[str, Sequence[float]]) ->
     if known:
         edges = _edges(np.concatenate([np.asarray(found) for found in known.values()]))
         for name, found in known.items():
-            axes.hist(found, edges.tolist(), histtype="step", linewidth=1.5, label=_plain(name))
+            axes.hist(found, edges.tolist(), histtype="step", linewidth=1.5, label=escaped(name))
     _finish(axes, title, bool(known))
 
 
@@ -118,14 +107,7 @@ def _by_task(lengths: Mapping[str, Mapping[str, SequenceStatistics]]) -> dict[st
 def _finish(axes: Axes, title: str, filled: bool) -> None:
     axes.set_title(title, fontsize=11)
     if filled:
-        legend = axes.legend(fontsize=8)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        plain(axes.legend(fontsize=8))
     else:
         axes.text(0.5, 0.5, "none", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
-
-
-def _plain(text: str) -> str:
-    """Names from a data set without control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
