@@ -22,7 +22,7 @@ LEVELS = {  # imports go down or stay on their level
     **dict.fromkeys(["train", "evaluate", "predict", "training", "assembly", "inference", "results", "wishes"], 3),
     **dict.fromkeys(["attention", "comparison", "convert_weights", "reports", "self_test"], 3),
     **dict.fromkeys(["data", "decoding", "model", "checkpoint", "draw", "heat", "hub", "runs", "curves"], 2),
-    **dict.fromkeys(["annotations", "canvas", "config", "example", "plugins"], 1),
+    **dict.fromkeys(["annotations", "canvas", "charting", "config", "example", "plugins"], 1),
     **dict.fromkeys(["processes", "run_folder", "sections"], 1),
     **dict.fromkeys(["figures", "metric", "searched", "sequence", "skeleton", "task", "walks"], 1),
     **dict.fromkeys(["errors", "files", "geometry", "machine", "yamlio", "__version__"], 0),
@@ -32,7 +32,8 @@ FOR_TASKS = {"annotations", "errors", "example", "figures", "metric", "searched"
 HOMES = {  # libraries that stay behind one door, so that another can take their place
     "einops": ("multitask/model/",),
     "huggingface_hub": ("multitask/hub.py",),
-    "matplotlib": ("multitask/data/survey/plots.py", "multitask/curves.py"),
+    "jinja2": ("multitask/reports/page.py",),
+    "matplotlib": ("multitask/charting.py",),
     "hotcoco": ("tasks/coco/scoring.py",),
     "pycocotools": ("multitask/data/masks.py", "tasks/coco"),
     "sentencepiece": ("multitask/sequence/text.py",),

@@ -63,12 +63,16 @@ def cider_d(candidates, references):
     for n in (1, 2, 3, 4):
         every = [*candidates, *(ref for refs in references for ref in refs)]
         vocabulary = sorted({gram for words in every for gram in ngrams(words, n)})
-        holding = [sum(any(g in ngrams(ref, n) for ref in refs) for refs in references) for g in vocabulary]
+        held = [{gram for ref in refs for gram in ngrams(ref, n)} for refs in references]
+        holding = [sum(gram in grams for grams in held) for gram in vocabulary]
         idf = np.array([math.log(len(references) / max(1, count)) for count in holding])
+        places = {gram: place for place, gram in enumerate(vocabulary)}
 
-        def vector(words, n=n, vocabulary=vocabulary, idf=idf):
-            grams = ngrams(words, n)
-            return np.array([grams.count(g) for g in vocabulary], dtype=float) * idf
+        def vector(words, n=n, places=places, idf=idf):
+            counts = np.zeros(len(places))
+            for gram in ngrams(words, n):
+                counts[places[gram]] += 1
+            return counts * idf
 
         for words, refs in zip(candidates, references, strict=True):
             hypothesis = vector(words)

@@ -1,0 +1,1 @@
+"""How captions are scored, and what a report shows of them."""
