@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..metric import Incomplete, PerCategory
+from ..metric import PerCategory
 from .console import output, printable, table
 
 if TYPE_CHECKING:
     from ..comparison import Difference
-    from ..data.scored import Scored
     from ..evaluate import Evaluation
 
 NOT_AVAILABLE = "not available"
 COLUMNS = 6  # of numbers by category; JSON has all
-
-
-def scores_of(one: Scored) -> dict[str, float | None]:
-    """The numbers of a task, with None for those that people look for and that are not to be had."""
-    lacking = one.metric.unavailable if isinstance(one.metric, Incomplete) else ()
-    return {**one.numbers, **dict.fromkeys(lacking)}
 
 
 def print_tables(evaluations: Sequence[Evaluation], per_category: bool) -> None:
@@ -33,7 +26,7 @@ def print_tables(evaluations: Sequence[Evaluation], per_category: bool) -> None:
         rows = [
             (one.label, name, NOT_AVAILABLE if value is None else value)
             for one in evaluation.found
-            for name, value in scores_of(one).items()
+            for name, value in one.listed.items()
         ]
         table(evaluation.title, ("task", "metric", "value"), rows)
         for label, found in _categories(evaluation).items() if per_category else ():
@@ -54,7 +47,7 @@ def print_json(evaluations: Sequence[Evaluation], per_category: bool) -> None:
     """An object by title, task and metric; null where there was nothing to score, or the number is not to be had."""
     found = {}
     for evaluation in evaluations:
-        scores: dict[str, dict[str, Any]] = {one.label: dict(scores_of(one)) for one in evaluation.found}
+        scores: dict[str, dict[str, Any]] = {one.label: dict(one.listed) for one in evaluation.found}
         for label, categories in _categories(evaluation).items() if per_category else ():
             scores[label]["per category"] = categories
         found[evaluation.title] = scores

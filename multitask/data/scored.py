@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..example import Example
+from ..metric import Incomplete
 from ..task import Metric, Task
 from .dataset import Dataset
 from .joined import parts_of
@@ -28,6 +29,12 @@ class Scored:
     def numbers(self) -> dict[str, float]:
         """By name; the first matters most."""
         return self.metric.compute()
+
+    @property
+    def listed(self) -> dict[str, float | None]:
+        """The numbers, and None for those that people look for and that are not to be had."""
+        lacking = self.metric.unavailable if isinstance(self.metric, Incomplete) else ()
+        return {**self.numbers, **dict.fromkeys(lacking)}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..data.scored import Scored
 from ..evaluate import Evaluation
 from ..example import Example
 from ..figures import Figure, Table
-from ..metric import Illustrated, Incomplete, PerCategory
+from ..metric import Illustrated, PerCategory
 from .report import Section, write_report
 
 
@@ -27,8 +27,7 @@ def report_evaluation(found: Evaluation, folder: Path) -> Path:
 
 
 def _section(one: Scored) -> Section:
-    lacking = one.metric.unavailable if isinstance(one.metric, Incomplete) else ()
-    return Section(one.label, {**one.numbers, **dict.fromkeys(lacking)}, list(_figures(one)), _ById(one.dataset))
+    return Section(one.label, one.listed, list(_figures(one)), _ById(one.dataset))
 
 
 def _figures(one: Scored) -> Iterator[Figure]:
