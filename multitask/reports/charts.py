@@ -103,6 +103,7 @@ class _Bars:
             found = axes.bar(edges[:-1], bars, np.diff(edges), bottom, align="edge", color=colour, edgecolor="white")
             shown.append(found[0])
             bottom = bottom + bars
+        axes.locator_params(axis="y", integer=True)  # it counts
         if self.chart.log:
             _log_ticks(axes, float(edges[0]), float(edges[-1]))
         _finish(axes, self.chart)

@@ -20,7 +20,7 @@ CASES = 8  # of a gallery
 BARS = 20  # of a histogram
 OFTEN = 10  # sentences that are listed
 LONGEST = 60  # words; longer captions are counted as these
-HOW = "CIDEr-D of a caption is that of its words about this image; 10 would be the very words of all references."
+HOW = "CIDEr-D is 10 where a caption equals all sentences of the truth, and 0 where they share no word that is rare."
 
 Floats = NDArray[np.float64]
 

@@ -83,10 +83,10 @@ def test_any_text_can_be_split(text):
 
 
 def test_long_nonsense_is_split_in_linear_time():
-    start = time.perf_counter()
+    start = time.process_time()
     for piece in ("a.", "1,", "a-", "'", "<", "#", "n't", "9.-"):
         tokenize(piece * 20_000)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 20  # a second; what grows with the square of the length takes hours
 
 
 def test_unigram_precision_of_papineni_2002_is_two_sevenths():
@@ -187,7 +187,7 @@ def test_best_constant_of_nothing_is_nan_and_of_one_image_its_first_reference():
     assert best_constant_caption([["a dog", "a cat"]]) == ("a dog", 0.0)
 
 
-def test_best_constant_of_two_hundred_images_takes_less_than_two_seconds():
+def test_best_constant_of_two_hundred_images_does_not_try_each_on_each():
     rng = np.random.default_rng(0)
     words = [f"w{i}" for i in range(2000)]
     weights = 1 / np.arange(1, 2001)
@@ -195,7 +195,7 @@ def test_best_constant_of_two_hundred_images_takes_less_than_two_seconds():
     references = [[" ".join(rng.choice(words, 11, p=probabilities)) for _ in range(5)] for _ in range(200)]
     start = time.process_time()
     best_constant_caption(references)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10  # a second; scoring a thousand sentences one by one takes minutes
 
 
 def image(number, truth, answer):
