@@ -24,15 +24,23 @@ DASHES = ("-", "--", ":")  # when all colours are taken
 MOST_LINES = len(COLOURS) * len(DASHES)
 
 
-def blank_figure(width: float, height: float) -> Figure:
-    """Of so many inches. Raises UsageError where matplotlib is not installed."""
+def need_matplotlib() -> type[Figure]:
+    """Its class of figures; to be asked for before work that is to end in a diagram.
+
+    Raises UsageError where matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError(
             "diagrams need matplotlib, which is not installed: pip install 'multitask-prompts[plot]'"
         ) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure
+
+
+def blank_figure(width: float, height: float) -> Figure:
+    """Of so many inches. Raises UsageError where matplotlib is not installed."""
+    return need_matplotlib()(figsize=(width, height), layout="constrained")
 
 
 def png(figure: Figure, dots: float = 100) -> bytes:

@@ -199,6 +199,24 @@ def test_two_files_of_answers_are_told_apart(shell: Shell, tmp_path: Path) -> No
     assert done.code == 0 and "may be chance" in done.out and "no model was used" in done.out
 
 
+def test_a_report_is_made_in_one_command(shell: Shell, tmp_path: Path) -> None:
+    done = shell.mtp("eval", "runs/all", "--oracle-boxes", "--report", str(tmp_path / "page"))
+    assert done.code == 0, done.err
+    assert f"wrote {tmp_path / 'page/index.html'}" in done.err
+    page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)">', page) == ["det", "caption", "keypoints", "segment"]
+    for words in ("runs/all on shapes val", "Missed", "Confusion", "Worst captions", "Scores by category"):
+        assert words in page
+    assert (tmp_path / "page/det-02-missed.jpg").is_file()
+
+
+def test_a_report_without_matplotlib_is_refused_before_anything_is_scored(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    done = shell.fresh("eval", "runs/all", "--report", "page", PYTHONPATH=str(tmp_path))
+    one_line(done, "pip install 'multitask-prompts[plot]'")
+    assert not (shell.folder / "page").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..charting import need_matplotlib
 from ..errors import UsageError
 from .console import errors, output, printable
 from .options import (
@@ -108,6 +109,9 @@ def evaluate(
         (compare and (report or per_category or save_results), "--compare prints differences alone: " + OUT),
         (not compare and len(files or runs) > 1, "one run or file is scored at a time; two with --compare"),
     )
+    if report:
+        need_matplotlib()
+    _make_folders({"--report": report, "--save-results": save_results})
     sleep_soon()
     from ..decoding.speed import Speed
     from ..evaluate import Order
@@ -139,6 +143,18 @@ def _refuse(*cases: tuple[object, str]) -> None:
     for holds, message in cases:
         if holds:
             raise UsageError(message)
+
+
+def _make_folders(asked: Mapping[str, Path | None]) -> None:
+    """Before anything is scored. Raises UsageError where one cannot be made."""
+    for option, folder in asked.items():
+        try:
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{option} {folder}: no folder can be made there: {error.strerror}; name another"
+            ) from error
 
 
 def _scored_without_model(files: Sequence[str], config: Settings, split: str | None) -> list[Evaluation]:
