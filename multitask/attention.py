@@ -34,13 +34,12 @@ class AttentionMap:
     about: Boxes | None = None  # that row, in pixels of the image
 
     def over(self, size: tuple[int, int] | None = None) -> FloatArray:
-        """Attention to each pixel (H, W) of the image, as a multiple of what each gets of an even spread over the view.
+        """Attention to each pixel (H, W) of the image, as a multiple of what it would be if all cells got the same.
 
         Smooth between the middles of cells, 0 outside the view. `size`: (width, height) where the image was resized.
         """
         across, down = (self._blend(axis, pixels) for axis, pixels in enumerate(size or self.placement.image))
-        cells = self.share.size * math.prod(self.placement.size)  # that are picture
-        times_even: FloatArray = cells * (down @ self.share @ across.T)
+        times_even: FloatArray = self._cells(0) * self._cells(1) * (down @ self.share @ across.T)
         return times_even
 
     def inside(self, xyxy: FloatArray) -> float:
@@ -54,11 +53,15 @@ class AttentionMap:
         cells, extent = self.share.shape[1 - axis], self.placement.size[axis]
         middles = (np.arange(pixels) + 0.5) * self.placement.image[axis] / pixels
         places = middles * self.placement.matrix[axis, axis] + self.placement.matrix[axis, 2]  # in the unit square
-        last = max(0, math.ceil(extent * cells - 5e-4) - 1)  # further cells are padding, as `valid_cells` has it
-        centred = np.clip(places * cells - 0.5, 0, last)
+        centred = np.clip(places * cells - 0.5, 0, self._cells(axis) - 1)
         weights = np.clip(1 - np.abs(centred[:, None] - np.arange(cells)), 0, None)
         seen: FloatArray = weights * ((places >= 0) & (places <= extent))[:, None]
         return seen
+
+    def _cells(self, axis: int) -> int:
+        """How many along an axis (0: x) are not padding alone, as `valid_cells` has it."""
+        cells: int = self.share.shape[1 - axis]
+        return max(1, math.ceil(self.placement.size[axis] * cells - 5e-4))
 
     def _part(self, axis: int, low: float, high: float) -> FloatArray:
         """The part (cells,) of each cell along an axis that lies between two places, of what of it is picture."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data.scored import Scored
+from .errors import UsageError
 from .metric import Resampled, Resampler
 
 SAMPLES = 1000  # sets of images drawn
@@ -45,8 +46,13 @@ class Difference:
 
 
 def compare(a: Sequence[Scored], b: Sequence[Scored], samples: int = SAMPLES, seed: int = 0) -> Iterator[Difference]:
-    """Every number that both have, of the tasks that both were scored on."""
+    """Every number that both have, of the tasks that both were scored on. Raises UsageError where there is none."""
     others = {one.label: one for one in b}
+    names, theirs = ([one.label for one in side] for side in (a, b))
+    if not set(names) & set(theirs):
+        raise UsageError(f"no task that both were scored on: A on {', '.join(names)}, B on {', '.join(theirs)}")
+    if alone := sorted(set(names) ^ set(theirs)):
+        log.warning("only one of the two was scored on %s: left out", ", ".join(alone))
     for one in a:
         other = others.get(one.label)
         if other and isinstance(one.metric, Resampled) and isinstance(other.metric, Resampled):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -24,7 +23,7 @@ from .data.scored import Scored, scored
 from .decoding.speed import Speed
 from .errors import DataError
 from .example import Example
-from .files import write_atomic
+from .files import unique_path, write_atomic
 from .inference import Answers, Predictor
 from .machine import pick_device
 from .processes import ALONE, Processes
@@ -92,10 +91,10 @@ def as_scores(found: Sequence[Scored]) -> Scores:
 def write_results(found: Sequence[Scored], folder: Path) -> None:
     """`det.json` and so on; a metric that has no form for others to read is left out."""
     folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
     for one in found:
         if isinstance(one.metric, Exchangeable):
-            name = re.sub(r"[^\w.@-]+", "_", one.label)
-            write_atomic(folder / f"{name}.json", json.dumps(one.metric.results()).encode())
+            write_atomic(unique_path(folder, one.label, ".json", taken), json.dumps(one.metric.results()).encode())
 
 
 def lacks_required(tasks: Mapping[str, Task], known: Mapping[str, Task]) -> bool:

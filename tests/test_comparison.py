@@ -10,6 +10,7 @@ import pytest
 from multitask.comparison import Difference, compare, differences
 from multitask.data.scored import Scored
 from multitask.data.shapes import ShapesDataset
+from multitask.errors import UsageError
 from multitask.metric import ExactMatch
 
 DATA = ShapesDataset("val", 1)
@@ -98,6 +99,14 @@ def test_only_what_both_have_is_compared():
     found = list(compare(a, b, 50))
     assert [(one.task, one.metric) for one in found] == [("say", "exact"), ("plain", "score"), ("plain", "own")]
     assert not math.isnan(found[0].low) and math.isnan(found[1].low)
+
+
+def test_two_that_share_no_task_are_refused_by_name(caplog):
+    a, b, c = (Scored(name, DATA, exact([1, 0])) for name in ("say", "find", "tell"))
+    with pytest.raises(UsageError, match="A on say, B on find, tell"):
+        list(compare([a], [b, c]))
+    assert [one.task for one in compare([a, b], [b, c], 5)] == ["find"]
+    assert "only one of the two was scored on say, tell" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import math
 from dataclasses import replace
@@ -11,9 +12,10 @@ import torch
 from multitask.annotations import Boxes
 from multitask.assembly import fitted, make_tasks, make_vocabulary
 from multitask.config import Config
+from multitask.data.scored import Scored
 from multitask.data.shapes import INFO, ShapesDataset
 from multitask.errors import DataError, UsageError
-from multitask.evaluate import as_json, as_scores, evaluate, flat
+from multitask.evaluate import as_json, as_scores, evaluate, flat, write_results
 from multitask.inference import Predictor
 from multitask.self_test import self_test
 from multitask.tasks.captioning import Captioning, CaptioningOptions
@@ -297,3 +299,21 @@ def test_scores_as_they_are_logged():
     scores = {"a": {"x": 0.5, "y": math.nan}, "b": {"x": math.inf}}
     assert list(flat(scores)) == ["a/x", "a/y", "b/x"]
     assert as_json(scores) == {"a": {"x": 0.5, "y": None}, "b": {"x": None}}
+
+
+class Answers:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def results(self):
+        return self.rows
+
+
+def test_answers_of_two_data_sets_of_like_names_go_to_two_files(tmp_path):
+    dataset = ShapesDataset("val", 1)
+    found = [Scored(f"det@{name}", dataset, Answers([name])) for name in ("my data", "my_data", "other")]
+    write_results([*found, Scored("plain", dataset, object())], tmp_path)
+    written = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert written == {
+        "det_my_data.json": ["my data"], "det_my_data-2.json": ["my_data"], "det_other.json": ["other"],
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -37,8 +38,9 @@ class Section:
 def write_report(folder: Path, title: str, facts: Mapping[str, str], sections: Sequence[Section]) -> Path:
     """Writes `index.html`, below 5 MB, a PNG of each diagram and a JPEG of each gallery; gives the path of the page.
 
-    `facts` stand below the title: data, date. Files of an earlier report are replaced, each as a whole. Raises
-    UsageError where matplotlib is not installed, OSError.
+    `facts` stand below the title: data, date. Files of an earlier report are replaced, each as a whole; its pictures of
+    the same sections that this one does not have are removed. Raises UsageError where matplotlib is not installed,
+    OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draft = _Draft(folder, CONTENT)
@@ -48,6 +50,7 @@ def write_report(folder: Path, title: str, facts: Mapping[str, str], sections: S
     known = {clipped(name): clipped(value, LONGEST_SENTENCE) for name, value in facts.items()}
     path = folder / "index.html"
     write_atomic(path, render(clipped(title, LONGEST_SENTENCE), known, draft.chapters).encode())
+    draft.remove_others()
     return path
 
 
@@ -59,6 +62,7 @@ class _Draft:
     room: int
     chapters: list[Chapter] = field(default_factory=list)
     galleries: list[Order] = field(default_factory=list)
+    stems: set[str] = field(default_factory=set)  # of the files of this report
 
     def add(self, section: Section, anchor: str) -> None:
         scores = {clipped(name): _score(value) for name, value in section.scores.items()}
@@ -66,6 +70,7 @@ class _Draft:
         self.chapters.append(chapter)
         for place, figure in enumerate(section.figures, 1):
             stem = f"{anchor}-{place:02}-{slug(figure.title)}"
+            self.stems.add(stem)
             part = Part(clipped(figure.title), [clipped(figure.note, LONGEST_SENTENCE)] if figure.note else [])
             chapter.parts.append(part)
             if isinstance(figure, Gallery):
@@ -74,6 +79,13 @@ class _Draft:
                 self._tabulate(part, figure)
             else:
                 self._draw(part, figure, self.folder / f"{stem}.png")
+
+    def remove_others(self) -> None:
+        """Pictures of an earlier report that would be taken for ours."""
+        anchors = "|".join(chapter.anchor for chapter in self.chapters)
+        for path in self.folder.iterdir():
+            if re.fullmatch(rf"({anchors})-\d\d-[a-z0-9-]+\.(png|jpg)", path.name) and path.stem not in self.stems:
+                path.unlink()
 
     def _tabulate(self, part: Part, table: Table) -> None:
         rows = list(self._rows_with_room(table))

@@ -20,7 +20,7 @@ CASES = 8  # of a gallery
 BARS = 20  # of a histogram
 OFTEN = 10  # sentences that are listed
 LONGEST = 60  # words; longer captions are counted as these
-HOW = "CIDEr-D is 10 where a caption equals all sentences of the truth, and 0 where they share no word that is rare."
+HOW = "By CIDEr-D: 0 where a caption shares no rare word with the truth, 10 where it equals every sentence of it."
 
 Floats = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def _case(told: Told, place: int) -> Case:
 
 def _scores(told: Told) -> Bars:
     edges = np.linspace(0, 10, BARS + 1)
-    bars = np.histogram(told.corpus.cider_d, edges)[0].astype(float)
+    bars = np.histogram(np.clip(told.corpus.cider_d, 0, 10), edges)[0].astype(float)  # 10 may be a little more
     return Bars("How good captions are", "CIDEr-D of a caption", "captions", edges, {"captions": bars})
 
 

@@ -65,7 +65,8 @@ class CocoAP(Generic[B]):
         self.dataset, self.scorer = dataset, scorer
         if scorer == "lvis":
             self.numbers, self.limits = LVIS_NUMBERS, LVIS_LIMITS
-        self.category_ids = {category.name: category.id for category in dataset.categories}
+        self.categories = sorted(dataset.categories, key=lambda category: category.id)  # as COCO's evaluation has them
+        self.category_ids = {category.name: category.id for category in self.categories}
         self.images: list[_Image[B]] = []
         self._found: Found | None = None  # of these images
 
@@ -122,7 +123,7 @@ class CocoAP(Generic[B]):
 
     def compute(self) -> dict[str, float]:
         """Numbers in [0, 1]; nan where there is no ground truth to find."""
-        often = [category.frequency for category in self.dataset.categories]
+        often = [category.frequency for category in self.categories]
         rows = {some: [row for row, one in enumerate(often) if some in ("", one)] for some in {"", *often}}
         return {name: self.found().mean(n, rows.get(n.frequency, ())) for name, n in self.numbers.items()}
 
@@ -166,7 +167,7 @@ class CocoAP(Generic[B]):
         images = self._ordered()
         sizes = [(round(width), round(height)) for width, height in (image.size for image in images)]
         truth, answers = (self._instances(images, predicted) for predicted in (False, True))
-        often = {category.id: category.frequency for category in self.dataset.categories}
+        often = {category.id: category.frequency for category in self.categories}
         searched = [self._searched(image) for image in images] if self.scorer == "lvis" else ()
         return Comparison(self.iou_type, sizes, self.category_ids, truth, answers, self.sigmas(), often, searched)
 

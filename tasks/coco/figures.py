@@ -29,7 +29,7 @@ def figures(seen: Seen) -> list[Figure]:
         *(found for kind in SHOWN if (found := gallery(seen, kind)).cases),
         _curves(seen),
         _by_score(seen),
-        _calibration(seen),
+        *([_calibration(seen)] if seen.probable else []),
         _scores(seen),
         _confusion(seen),
         _sizes(seen),
@@ -61,7 +61,7 @@ def _by_score(seen: Seen) -> Lines:
     lines = dict(zip(("precision", "recall", "F1"), ((scores, values) for values in rates), strict=True))
     right = f"right from {seen.measure} {ENOUGH:.2f} on"
     note = f"Of all categories together, {right}. F1 is highest at {seen.threshold:.3f}."
-    return Lines("Which answers to keep", "lowest score kept", "share", lines, note)
+    return Lines("Which answers to keep", "lowest score kept", "share", lines, note, unit=seen.probable)
 
 
 def _calibration(seen: Seen) -> Lines:
@@ -91,7 +91,8 @@ def calibration_error(scores: Floats, right: NDArray[np.bool_]) -> float:
 
 def _scores(seen: Seen) -> Bars:
     scores, right = seen.ranked
-    edges = np.linspace(0, 1, 2 * BINS + 1)
+    low, high = min(0.0, *scores.tolist(), 0.0), max(1.0, *scores.tolist(), 1.0)
+    edges = np.linspace(low, high, 2 * BINS + 1)
     stacks = {
         name: np.histogram(scores[some], edges)[0].astype(float) for name, some in (("right", right), ("wrong", ~right))
     }

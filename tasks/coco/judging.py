@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from .scoring import Comparison, Floats, Instances
+from .matches import Matches
+from .scoring import Comparison, Floats
 
 ENOUGH, SOME = 0.5, 0.1  # similarity that makes a hit, and that says what was meant
+NOTHING = -1  # in place of a row
 
 Rows = NDArray[np.int64]  # of `Instances`
 Flags = NDArray[np.bool_]
@@ -26,7 +28,7 @@ class Kind(StrEnum):
     SHAPE = "bad shape"
     TWICE = "found twice"
     ALARM = "false alarm"
-    IGNORED = "not counted"  # in a crowd, or nobody looked
+    IGNORED = "not counted"  # in a crowd, one of too many of an image, or nobody looked
     MISSED = "missed"
 
 
@@ -40,65 +42,73 @@ class Verdict:
     similarity: float = 0.0  # intersection over union, or object keypoint similarity
 
 
-def verdicts(comparison: Comparison, least: float) -> Iterator[Verdict]:
-    """Of all answers that score at least `least`, and all instances that are to be found, image by image.
+def verdicts(comparison: Comparison, matches: Mapping[tuple[int, int], Matches], least: float) -> Iterator[Verdict]:
+    """Of all answers that score at least `least`, and of all instances that are to be found.
 
-    An answer hits the most similar instance of its category that no better answer has hit, as in COCO's evaluation;
-    then those that hit nothing are told apart (as Bolya et al., arXiv 2008.08115, do).
+    Image by image, the best answer first; at last what was not evaluated. What hits something, and what is not counted,
+    is what COCO's evaluation says so of; those that hit nothing are told apart, as Bolya et al. (arXiv 2008.08115) do.
+    `matches` are those of `all_matches`.
     """
-    truth, answers = comparison.truth, comparison.answers
-    chosen = np.flatnonzero(answers.scores >= least)
-    best_first = chosen[np.lexsort((-answers.scores[chosen], answers.images[chosen]))]
-    mine = _by_image(best_first, answers, len(comparison.sizes))
-    true = _by_image(np.arange(len(truth.images)), truth, len(comparison.sizes))
-    for rows, objects in zip(mine, true, strict=True):
-        if len(rows) or len(objects):
-            yield from _judged(comparison, rows, objects)
+    every = [found for (_, area), found in matches.items() if not area]
+    answers, hits, objects = (_joined(every, name) for name in ("answers", "about", "objects"))
+    counted = np.concatenate([np.zeros(0, dtype=bool), *(found.counted[0] for found in every)])
+    scores, images = comparison.answers.scores[answers], comparison.answers.images[answers]
+    order = np.lexsort((answers, -scores, images))
+    order = order[scores[order] >= least]
+    objects = objects[np.lexsort((objects, comparison.truth.images[objects]))]
+    starts = np.arange(2, len(comparison.sizes) + 1)
+    mine = np.split(order, np.searchsorted(images[order], starts))
+    true = np.split(objects, np.searchsorted(comparison.truth.images[objects], starts))
+    for some, rows in zip(mine, true, strict=True):
+        if len(some) or len(rows):
+            yield from _Image.of(comparison, answers[some], hits[some], counted[some], rows).verdicts()
+    left = np.setdiff1d(np.flatnonzero(comparison.answers.scores >= least), answers)
+    yield from (Verdict(Kind.IGNORED, row, None) for row in left.tolist())
 
 
-def _by_image(rows: Rows, instances: Instances, images: int) -> list[Rows]:
-    return np.split(rows, np.searchsorted(instances.images[rows], np.arange(2, images + 1)))
-
-
-def _judged(comparison: Comparison, rows: Rows, objects: Rows) -> Iterator[Verdict]:
-    image, answers = _Image.of(comparison, rows, objects), comparison.answers
-    told: set[int | None] = set()  # instances that some answer is about
-    for i, row in enumerate(rows.tolist()):
-        kind, j = image.verdict(i)
-        if kind is Kind.ALARM and not comparison.counts(answers.images[row], answers.categories[row]):
-            kind = Kind.IGNORED
-        told.add(j)
-        yield Verdict(
-            kind, row, None if j is None else int(objects[j]), 0.0 if j is None else float(image.similar[i, j])
-        )
-    left = [j for j in np.flatnonzero(~image.ignored).tolist() if j not in told]
-    yield from (Verdict(Kind.MISSED, None, int(objects[j])) for j in left)
+def _joined(every: list[Matches], name: str) -> Rows:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(getattr(found, name) for found in every)])
 
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """D answers, the best score first, and G true instances."""
+    """D answers, the best score first, and G true instances that are to be found."""
 
+    answers: Rows  # (D,)
+    hits: Rows  # (D,) what each hits, be it to be found or not; NOTHING
+    counted: Flags  # (D,)
+    objects: Rows  # (G,)
     similar: Floats  # (D, G)
     same: Flags  # (D, G) of one category
-    ignored: Flags  # (G,) nobody has to find them
-    hits: dict[int, int]  # which instance an answer hits
     free: Flags  # (G,) what no answer has hit, or taken for another category
 
     @classmethod
-    def of(cls, comparison: Comparison, rows: Rows, objects: Rows) -> _Image:
-        similar, out = similarity(comparison, rows, objects), ignored(comparison, objects)
-        same = comparison.answers.categories[rows][:, None] == comparison.truth.categories[objects]
-        hits = _hits(np.where(same, similar, 0.0), out)
-        free = ~out
-        free[list(hits.values())] = False
-        return cls(similar, same, out, hits, free)
+    def of(cls, comparison: Comparison, answers: Rows, hits: Rows, counted: Flags, objects: Rows) -> _Image:
+        same = comparison.answers.categories[answers][:, None] == comparison.truth.categories[objects]
+        free = ~np.isin(objects, hits)
+        return cls(answers, hits, counted, objects, similarity(comparison, answers, objects), same, free)
 
-    def verdict(self, i: int) -> tuple[Kind, int | None]:
-        """Of an answer, and which instance it is about. To be asked in order."""
-        if i in self.hits:
-            return Kind.IGNORED if self.ignored[self.hits[i]] else Kind.HIT, self.hits[i]
-        if (j := self._nearest(i, self.same[i] & ~self.free & ~self.ignored, ENOUGH)) is not None:
+    def verdicts(self) -> Iterator[Verdict]:
+        told: set[int] = set()  # places of what some answer is about
+        for i, row in enumerate(self.answers.tolist()):
+            if self.hits[i] != NOTHING and not self.counted[i]:
+                yield Verdict(Kind.IGNORED, row, int(self.hits[i]))
+                continue
+            kind, j = self._judged(i)
+            if j is None:
+                yield Verdict(kind, row, None)
+            else:
+                told.add(j)
+                yield Verdict(kind, row, int(self.objects[j]), float(self.similar[i, j]))
+        yield from (Verdict(Kind.MISSED, None, int(row)) for j, row in enumerate(self.objects) if j not in told)
+
+    def _judged(self, i: int) -> tuple[Kind, int | None]:
+        """Of an answer, and the place of what it is about. To be asked in order."""
+        if self.hits[i] != NOTHING:
+            return Kind.HIT, int(np.flatnonzero(self.objects == self.hits[i])[0])
+        if not self.counted[i]:
+            return Kind.IGNORED, None
+        if (j := self._nearest(i, self.same[i] & ~self.free, ENOUGH)) is not None:
             return Kind.TWICE, j
         if (j := self._nearest(i, ~self.same[i] & self.free, ENOUGH)) is not None:
             self.free[j] = False
@@ -111,32 +121,8 @@ class _Image:
         return int(near.argmax()) if near.size and near.max() >= least else None
 
 
-def _hits(similar: Floats, out: Flags) -> dict[int, int]:
-    """Which instance each answer hits, of (D, G) similarities within categories; what is ignored comes last, and may
-    be hit again and again."""
-    found: dict[int, int] = {}
-    waiting = ~out
-    for i, row in enumerate(similar):
-        for group in (waiting, out):
-            near = np.where(group, row, 0.0)
-            if i not in found and near.size and near.max() >= ENOUGH:
-                found[i] = int(near.argmax())
-                waiting[found[i]] = False
-    return found
-
-
-def ignored(comparison: Comparison, objects: Rows) -> Flags:
-    """(G,) Crowds, and poses without a labelled point, which nobody has to find."""
-    crowd = comparison.truth.crowd[objects]
-    if comparison.iou_type != "keypoints":
-        return crowd
-    points = np.array([comparison.truth.shapes[row]["num_keypoints"] for row in objects], dtype=np.int64)
-    out: Flags = crowd | (points == 0)
-    return out
-
-
 def similarity(comparison: Comparison, rows: Rows, objects: Rows) -> Floats:
-    """(D, G) of answers and true instances of one image, as COCO's evaluation compares them."""
+    """(D, G) of answers and true instances of one image that are to be found, as COCO's evaluation compares them."""
     truth, answers = comparison.truth, comparison.answers
     if not len(rows) or not len(objects):
         return np.zeros((len(rows), len(objects)))
@@ -152,7 +138,7 @@ def similarity(comparison: Comparison, rows: Rows, objects: Rows) -> Floats:
 
 
 def _keypoint_similarity(comparison: Comparison, rows: Rows, objects: Rows) -> Floats:
-    """Mean over labelled points of exp(-d^2 / (2 area (2 sigma)^2)); 0 for a pose without one."""
+    """Mean over labelled points of exp(-d^2 / (2 area (2 sigma)^2))."""
     truth, answers = comparison.truth, comparison.answers
     asked = np.array([truth.shapes[row]["keypoints"] for row in objects]).reshape(len(objects), -1, 3)
     found = np.array([answers.shapes[row]["keypoints"] for row in rows]).reshape(len(rows), -1, 3)

@@ -24,23 +24,35 @@ class Matches:
     hits: NDArray[np.bool_]  # (T, D)
     counted: NDArray[np.bool_]  # (T, D) False: neither right nor wrong, as in a crowd
     truth: NDArray[np.int64]  # (G,) images of the instances to be found
+    answers: NDArray[np.int64]  # (D,) their rows in `Comparison.answers`
+    about: NDArray[np.int64]  # (D,) rows in `Comparison.truth` of what they hit at the lowest threshold; -1: nothing
+    objects: NDArray[np.int64]  # (G,) rows of the instances to be found
 
     @classmethod
-    def of(cls, judged: Sequence[Mapping[str, Any]]) -> Matches:
-        """From COCO's record of each image, in the order of the images."""
+    def of(cls, judged: Sequence[Mapping[str, Any]], truth: NDArray[np.int64], answers: NDArray[np.int64]) -> Matches:
+        """From COCO's record of each image, in the order of the images; instance `n` is in row `truth[n - 1]`, answer
+        `n` in row `answers[n - 1]`."""
         lengths = [len(one["dtScores"]) for one in judged]
         scores = np.concatenate([np.zeros(0), *(one["dtScores"] for one in judged)])
         order = np.argsort(-scores, kind="stable")
         images = np.array([one["image_id"] - 1 for one in judged], dtype=np.int64)
-        misses = [np.asarray(one["gtIgnore"], dtype=bool) for one in judged]
+        found = [np.asarray(one["gtIds"], dtype=np.int64)[~np.asarray(one["gtIgnore"], dtype=bool)] for one in judged]
+        matches = _columns(judged, "dtMatches")[:, order].astype(np.int64)
         return cls(
             images=np.repeat(images, lengths)[order],
             ranks=np.concatenate([np.arange(0), *map(np.arange, lengths)])[order],
             scores=scores[order],
-            hits=_columns(judged, "dtMatches")[:, order] > 0,
+            hits=matches > 0,
             counted=~_columns(judged, "dtIgnore")[:, order].astype(bool),
-            truth=np.repeat(images, [int((~ignored).sum()) for ignored in misses]),
+            truth=np.repeat(images, [len(ids) for ids in found]),
+            answers=answers[_numbers([one["dtIds"] for one in judged])[order] - 1],
+            about=np.append(truth, -1)[matches[0] - 1],  # 0 is no match
+            objects=truth[_numbers(found) - 1],
         )
+
+
+def _numbers(parts: Sequence[Any]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(np.asarray(part, dtype=np.int64) for part in parts)])
 
 
 def _columns(judged: Sequence[Mapping[str, Any]], name: str) -> Floats:
@@ -50,15 +62,18 @@ def _columns(judged: Sequence[Mapping[str, Any]], name: str) -> Floats:
 
 
 def all_matches(comparison: Comparison, scorer: Scorer) -> dict[tuple[int, int], Matches]:
-    """By the id of the category, and the place of the range of size."""
-    found: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    """By the id of the category, and the place of the range of size, of which the first has all."""
+    every: dict[tuple[int, int], Matches] = {}
     for part in comparison.parts():
         evaluation = match(part, scorer)
         areas = [tuple(area) for area in evaluation.params.areaRng]
+        found: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
         for one in evaluation.evalImgs:
             if one is not None:
                 found.setdefault((int(one["category_id"]), areas.index(tuple(one["aRng"]))), []).append(one)
-    return {key: Matches.of(judged) for key, judged in found.items()}
+        rows = [side.rows_of(list(part.categories.values())) for side in (comparison.truth, comparison.answers)]
+        every |= {key: Matches.of(judged, *rows) for key, judged in found.items()}
+    return every
 
 
 class ApResampler:

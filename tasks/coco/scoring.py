@@ -42,9 +42,13 @@ class Instances:
     scores: Floats  # (N,)
     shapes: Sequence[Mapping[str, Any]] = ()  # N, what COCO's dicts have besides; none: nothing
 
+    def rows_of(self, categories: Sequence[int]) -> NDArray[np.int64]:
+        """Where those of some categories are."""
+        return np.flatnonzero(np.isin(self.categories, categories))
+
     def of(self, categories: Sequence[int]) -> Instances:
         """Those of some categories."""
-        kept = np.flatnonzero(np.isin(self.categories, categories))
+        kept = self.rows_of(categories)
         return Instances(
             images=self.images[kept],
             categories=self.categories[kept],
@@ -104,14 +108,6 @@ class Comparison:
         for row, (absent, partial) in zip(rows, self.searched, strict=False):
             row |= {"neg_category_ids": absent, "not_exhaustive_category_ids": partial}
         return rows
-
-    def counts(self, image: int, category: int) -> bool:
-        """Whether an answer of this category, which hits nothing, is wrong: what was not searched for may be there."""
-        if not self.searched:
-            return True
-        absent, partial = self.searched[image - 1]
-        there = self.truth.categories[self.truth.images == image]
-        return category in absent or (category in there and category not in partial)
 
     def dataset(self, instances: Instances) -> dict[str, Any]:
         """What a file of COCO would hold."""

@@ -37,6 +37,12 @@ class Seen:
         return scores[order], right[order]
 
     @cached_property
+    def probable(self) -> bool:
+        """Whether scores can be probabilities: all of them lie in [0, 1]."""
+        scores, _ = self.ranked
+        return not len(scores) or (scores[-1] >= 0 and scores[0] <= 1)
+
+    @cached_property
     def total(self) -> int:
         """Instances to be found."""
         return sum(len(m.truth) for (_, area), m in self.matches.items() if not area)
@@ -58,7 +64,7 @@ class Seen:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """Of the answers from that score on."""
-        return list(verdicts(self.comparison, self.threshold))
+        return list(verdicts(self.comparison, self.matches, self.threshold))
 
     @cached_property
     def names(self) -> dict[int, str]:

@@ -97,3 +97,9 @@ def test_an_entry_that_is_not_sound_is_refused_by_its_place(row, said, tmp_path)
 def test_what_is_no_list_of_answers_is_refused(text, tmp_path):
     with pytest.raises(DataError, match=r"answers\.json"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_caption_may_say_nothing(tmp_path, text):
+    found = read(tmp_path, [{"image_id": 7, "caption": text}, {"image_id": "left", "caption": "a  kite"}])
+    assert (found[7]["captions"].texts, found["left"]["captions"].texts) == (("",), ("a kite",))

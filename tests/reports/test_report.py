@@ -108,6 +108,16 @@ def test_the_same_figures_are_the_same_files(tmp_path) -> None:
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names(tmp_path / "a"))
 
 
+def test_no_picture_of_an_earlier_report_is_left_and_nothing_else_is_touched(tmp_path) -> None:
+    others = ["det-1.png", "my-01-lines.png", "det-01-curves.txt", "det-01-Own.png"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    write(tmp_path, gallery(), lines())
+    assert {"det-01-missed.jpg", "det-02-curves.png"} <= {*names(tmp_path)}
+    write(tmp_path, lines())
+    assert names(tmp_path) == sorted([*others, "det-01-curves.png", "index.html"])
+
+
 def test_scores_that_are_not_there_are_told_apart(tmp_path) -> None:
     page = write(tmp_path, scores={"METEOR": None, "APs": float("nan"), "AP": 0.0})
     assert page.text.splitlines()[-7:-1] == ["METEOR", "not available", "APs", "–", "AP", "0.000"]

@@ -53,8 +53,8 @@ def images(seed, kind, count=6):
     return [(posed(truth, 0), posed(answer, rng.normal(0, 4, (len(answer), 2, 2)))) for truth, answer in pairs]
 
 
-def measured(kind, pairs):
-    metric = kind(INFO)
+def measured(kind, pairs, scorer="pycocotools"):
+    metric = kind(INFO, scorer)
     for number, (truth, answer) in enumerate(pairs):
         example = Example(number, f"{number}.png", SIZE, {truth.kind: truth}, lambda reduce=1: None)
         metric.update(Prediction(number, "", SIZE, {answer.kind: answer}), example)

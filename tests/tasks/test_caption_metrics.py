@@ -279,3 +279,13 @@ def test_what_is_said_again_and_again_is_listed():
     for number, text in enumerate(["A dog.", "a dog", "a cat", "", "a dog !"]):
         metric.update(*image(number, {"captions": Captions(("a dog runs",))}, {"captions": Captions((text,))}))
     assert metric.figures()[-1].rows == [("a dog", 3), ("a cat", 1), ("(nothing)", 1)]
+
+
+def test_perfect_captions_are_in_the_histogram():
+    metric, rng = CaptionScores(), np.random.default_rng(0)
+    for number in range(100):
+        text = sentence(rng, shortest=5)
+        metric.update(*image(number, {"captions": Captions((text,))}, {"captions": Captions((text,))}))
+    assert metric.corpus().cider_d.max() > 10  # by a rounding
+    (bars,) = [figure for figure in metric.figures() if figure.title == "How good captions are"]
+    assert bars.stacks["captions"].sum() == 100

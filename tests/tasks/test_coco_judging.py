@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from multitask.annotations import Boxes
 from multitask.figures import Gallery
+from multitask.tasks.coco import scoring
 from multitask.tasks.coco.figures import binned, calibration_error
 from multitask.tasks.coco.judging import Kind, verdicts
 from multitask.tasks.coco_metrics import BoxAP, KeypointAP
@@ -15,18 +18,57 @@ from .coco_toys import NAMES, images, measured, posed
 
 
 def judged(metric, least=0.0):
-    return list(verdicts(metric.comparison(), least))
+    return list(verdicts(metric.comparison(), metric.resampler().matches, least))
 
 
-@pytest.mark.parametrize("seed", range(10))
+def hidden(pairs, rng):
+    """The same poses, some of the truth without a labelled point."""
+    for truth, found in pairs:
+        seen = rng.random((len(truth), 1)) < 0.7
+        yield replace(truth, visibility=truth.visibility * seen), found
+
+
+@pytest.mark.parametrize("rows", [5, 10**6])
+@pytest.mark.parametrize("scorer", ["pycocotools", "hotcoco"])
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", [BoxAP, KeypointAP])
-def test_hits_are_those_of_coco(kind, seed):
-    metric = measured(kind, images(seed, kind, 12))
+def test_hits_are_those_of_coco(kind, seed, scorer, rows, monkeypatch):
+    monkeypatch.setattr(scoring, "ROWS", rows)  # instances of some categories are evaluated at a time
+    pairs = images(seed, kind, 12)
+    metric = measured(kind, hidden(pairs, np.random.default_rng(seed)) if kind is KeypointAP else pairs, scorer)
     matches = [m for (_, area), m in metric.resampler().matches.items() if not area]
     hits = sum(int((m.hits[0] & m.counted[0]).sum()) for m in matches)
     crowded = sum(int((m.hits[0] & ~m.counted[0]).sum()) for m in matches)
-    found = [one.kind for one in judged(metric)]
-    assert hits > 5 and (found.count(Kind.HIT), found.count(Kind.IGNORED)) == (hits, crowded)
+    found, comparison = judged(metric), metric.comparison()
+    kinds = [one.kind for one in found]
+    assert hits > 5 and (kinds.count(Kind.HIT), kinds.count(Kind.IGNORED)) == (hits, crowded)
+    for one in (one for one in found if one.kind in (Kind.HIT, Kind.IGNORED)):
+        assert one.answer is not None and one.truth is not None
+        truth, answers = comparison.truth, comparison.answers
+        assert truth.images[one.truth] == answers.images[one.answer]
+        assert truth.categories[one.truth] == answers.categories[one.answer]
+        assert (one.kind is Kind.HIT) == (one.similarity >= 0.5)
+    assert sum(one.truth is not None and one.kind is not Kind.IGNORED for one in found) >= sum(
+        len(m.truth) for m in matches
+    )
+
+
+def test_of_equal_overlaps_coco_takes_the_last():
+    truth = Boxes(np.array([[0.0, 0, 100, 100], [40, 0, 140, 100]]), ("car", "car"))
+    found = Boxes(np.array([[20.0, 0, 120, 100], [0, 0, 70, 100]]), ("car", "car"), np.array([0.9, 0.8]))
+    assert [(one.kind, one.truth) for one in judged(measured(BoxAP, [(truth, found)]))] == [
+        (Kind.HIT, 1),
+        (Kind.HIT, 0),
+    ]
+
+
+def test_answers_beyond_the_limit_are_not_counted():
+    boxes = Boxes(np.tile([[5.0, 5, 25, 25]], (130, 1)) + 2 * np.arange(130)[:, None], ("car",) * 130)
+    metric = measured(BoxAP, [(boxes, replace(boxes, scores=np.linspace(1, 0.5, 130)))])
+    kinds = [one.kind for one in judged(metric)]
+    assert (kinds.count(Kind.HIT), kinds.count(Kind.IGNORED), kinds.count(Kind.MISSED)) == (100, 30, 30)
+    counts = dict(figures(metric)["What became of answers and objects"].rows)
+    assert counts["right"] == 100 and metric.compute()["AR100"] == pytest.approx(100 / 130)
 
 
 @pytest.mark.parametrize("least", [0.0, 0.5])
@@ -129,6 +171,17 @@ def test_without_answers_or_without_truth_there_are_figures_all_the_same():
     for pair in [(empty, empty), (answer(BOX), empty), (empty, answer(BOX))]:
         shown = figures(measured(BoxAP, [pair]))
         assert {"Precision and recall", "Calibration", "Confusion", "Sizes of objects"} <= set(shown)
+
+
+@pytest.mark.parametrize("scale", [100.0, -3.0])
+def test_scores_that_are_no_probabilities_are_shown_as_they_are(scale):
+    pairs = [(truth, replace(found, scores=found.scores * scale)) for truth, found in images(1, BoxAP, 20)]
+    metric = measured(BoxAP, pairs)
+    shown, scores = figures(metric), metric.comparison().answers.scores
+    assert "Calibration" not in shown and not shown["Which answers to keep"].unit
+    counted = dict(shown["What became of answers and objects"].rows)
+    assert sum(bars.sum() for bars in shown["Scores"].stacks.values()) >= counted["right"] > 0
+    assert shown["Scores"].edges[0] <= scores.min() and shown["Scores"].edges[-1] >= scores.max()
 
 
 def test_curves_lie_above_what_ap_is():

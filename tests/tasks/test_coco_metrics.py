@@ -332,3 +332,15 @@ def test_masks_need_no_more_than_a_shape():
     metric = MaskAP(INFO)  # the same box, half of the mask: IoU about 0.5
     metric.update(*image(1, {"polygons": truth}, {"polygons": Polygons(boxes, ("car",), parts=((triangle,),))}))
     assert metric.compute()["AP"] <= 0.1
+
+
+def test_categories_may_be_listed_in_any_order(scorer):
+    """`INFO` has them in another order than that of their ids."""
+    metric = BoxAP(INFO, scorer)
+    truth = Boxes(np.array([[10.0, 10, 90, 90], [100, 100, 190, 190]]), ("car", "ball"))
+    answer = truth.take([0])
+    example = Example(1, "1.png", (300, 300), {"boxes": truth}, lambda reduce=1: None)
+    metric.update(Prediction(1, "", (300, 300), {"boxes": answer}), example)
+    found = {name: numbers["AP"] for name, numbers in metric.per_category().items()}
+    assert list(found) == ["ball", "car", "doll"]
+    assert (found["car"], found["ball"]) == (1.0, 0.0) and math.isnan(found["doll"])

@@ -63,19 +63,26 @@ def test_each_category_is_scored_on_the_images_searched_for_it(seed, rows, monke
     assert metric.resampler().scores(np.ones(25, dtype=int)) == pytest.approx(found, abs=1e-9, nan_ok=True)
 
 
-def judged(searched, truth=("car",), label="ball"):
-    """What becomes of an answer that hits nothing."""
+def judged(searched, *labels, off=150):
+    """What becomes of answers, all so far off the only object, a car."""
     metric = BoxAP(INFO, "lvis")
-    wrong = Boxes(BOX + 150, (label,), np.array([0.9]))
-    feed(metric, 0, Boxes(np.repeat(BOX, len(truth), axis=0), truth), wrong, searched)
-    return [one.kind for one in verdicts(metric.comparison(), 0.0) if one.answer is not None]
+    found = Boxes(np.repeat(BOX + off, len(labels), axis=0), labels, np.linspace(0.9, 0.5, len(labels)))
+    feed(metric, 0, Boxes(BOX, ("car",)), found, searched)
+    return [one.kind for one in verdicts(metric.comparison(), metric.resampler().matches, 0.0)]
 
 
 def test_an_answer_is_wrong_only_where_somebody_looked():
-    assert judged(Searched()) == [Kind.IGNORED]
-    assert judged(Searched(absent=("ball",))) == [Kind.ALARM]
-    assert judged(Searched(), label="car") == [Kind.ALARM]
-    assert judged(Searched(partial=("car",)), label="car") == [Kind.IGNORED]
+    assert judged(Searched(), "ball") == [Kind.MISSED, Kind.IGNORED]
+    assert judged(Searched(absent=("ball",)), "ball") == [Kind.ALARM, Kind.MISSED]
+    assert judged(Searched(), "car") == [Kind.ALARM, Kind.MISSED]
+    assert judged(Searched(partial=("car",)), "car") == [Kind.IGNORED, Kind.MISSED]
+
+
+def test_what_nobody_looked_for_is_about_nothing():
+    assert judged(Searched(), "ball", off=0) == [Kind.MISSED, Kind.IGNORED]
+    assert judged(Searched(absent=("ball",)), "ball", off=0) == [Kind.CLASS]
+    assert judged(Searched(), "car", "car", off=0) == [Kind.HIT, Kind.TWICE]
+    assert judged(Searched(partial=("car",)), "car", "car", off=0) == [Kind.HIT, Kind.IGNORED]
 
 
 def test_an_image_that_does_not_say_what_it_was_searched_for_is_refused():

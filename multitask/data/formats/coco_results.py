@@ -65,7 +65,7 @@ class _Reader:
     def annotations(self, rows: Sequence[Row], image: int | str) -> dict[str, Annotation]:
         """All that the entries about one image say, by kind."""
         if any("caption" in row for _, row in rows):
-            return {"captions": Captions(tuple(self._each(rows, "caption", checks.text)))}
+            return {"captions": Captions(tuple(self._each(rows, "caption", _sentence)))}
         size = self.sizes[image]
         boxes = self._boxes(rows, size)
         found: dict[str, Annotation] = {Boxes.kind: boxes} if any("bbox" in row for _, row in rows) else {}
@@ -110,6 +110,11 @@ class _Reader:
             return check(entry.get(field), field)
         except Unusable as error:
             raise DataError(f"{error.fault(str(self.path), f'entry {number}', 'refused')}") from None
+
+
+def _sentence(value: Any, field: str) -> str:
+    """A model may say nothing."""
+    return "" if isinstance(value, str) and not value.strip() else checks.text(value, field)
 
 
 def _number(value: Any, field: str) -> float:
