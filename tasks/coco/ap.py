@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -38,11 +37,17 @@ B = TypeVar("B", bound=Boxes)
 
 
 @dataclass(frozen=True, eq=False)
+class _Side(Generic[B]):
+    boxes: B
+    categories: NDArray[np.int64]  # (N,) their ids
+
+
+@dataclass(frozen=True, eq=False)
 class _Image(Generic[B]):
     id: int | str
     size: Size
-    truth: B
-    answer: B
+    truth: _Side[B]
+    answer: _Side[B]
     searched: Searched | None  # for which categories; None: for all
 
 
@@ -100,7 +105,7 @@ class CocoAP(Generic[B]):
         if self.scorer == "lvis" and not isinstance(searched, Searched):
             raise DataError(f"{where}: scorer=lvis needs neg_category_ids, which say what the image was searched for")
         known = searched if isinstance(searched, Searched) else None
-        self.images.append(_Image(example.id, example.size, truth, self._known(answer), known))
+        self.images.append(_Image(example.id, example.size, self._side(truth), self._side(answer), known))
 
     def _check_truth(self, truth: B, where: str) -> None:
         for row, label in enumerate(truth.labels):
@@ -113,8 +118,12 @@ class CocoAP(Generic[B]):
                     f"{where}: box {truth.ids[row]} has the unknown category '{label}'{hint}; list it in the data set"
                 )
 
-    def _known(self, answer: B) -> B:
-        return answer.take(np.array([label in self.category_ids for label in answer.labels], dtype=bool))
+    def _side(self, boxes: B) -> _Side[B]:
+        """Those of categories that the data set has."""
+        numbers = list(map(self.category_ids.get, boxes.labels))
+        if None in numbers:
+            return self._side(boxes.take(np.array([number is not None for number in numbers], dtype=bool)))
+        return _Side(boxes, np.array(numbers, dtype=np.int64))
 
     def found(self) -> Found:
         """What COCO's evaluation says of all that was collected."""
@@ -151,8 +160,8 @@ class CocoAP(Generic[B]):
                 found=self.found(),
                 matches=all_matches(comparison, self.scorer),
                 ids=[image.id for image in images],
-                truth=[image.truth for image in images],
-                answers=[image.answer for image in images],
+                truth=[image.truth.boxes for image in images],
+                answers=[image.answer.boxes for image in images],
                 shape=self.shape,
             )
         )
@@ -180,26 +189,24 @@ class CocoAP(Generic[B]):
         return sorted(self.images, key=lambda image: (isinstance(image.id, str), image.id))
 
     def _instances(self, images: Sequence[_Image[B]], predicted: bool) -> Instances:
-        found = [image.answer if predicted else image.truth for image in images]
+        sides = [image.answer if predicted else image.truth for image in images]
+        found = [side.boxes for side in sides]
         xyxy = np.concatenate([np.zeros((0, 4)), *(boxes.xyxy for boxes in found)])
-        sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)  # a turned answer is an empty box: a false positive
-        numbers = np.fromiter(chain.from_iterable(map(self._numbers, found)), dtype=np.int64)
-        areas = sides.prod(axis=1) if predicted else np.concatenate([np.zeros(0), *(boxes.areas for boxes in found)])
+        extents = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)  # a turned answer is an empty box: a false positive
+        areas = extents.prod(axis=1) if predicted else np.concatenate([np.zeros(0), *(boxes.areas for boxes in found)])
         shapes = [shape for image, boxes in zip(images, found, strict=True) for shape in self.shapes(boxes, image.size)]
         if shapes and predicted:
             areas = np.array([shape.get("area", area) for shape, area in zip(shapes, areas.tolist(), strict=True)])
+        crowd = [np.zeros(len(xyxy), dtype=bool)] if predicted else [boxes.crowd for boxes in found]
         return Instances(
             images=np.repeat(np.arange(1, len(found) + 1), [len(boxes) for boxes in found]),
-            categories=numbers,
-            boxes=np.concatenate([xyxy[:, :2], sides], axis=1),
+            categories=np.concatenate([np.zeros(0, dtype=np.int64), *(side.categories for side in sides)]),
+            boxes=np.concatenate([xyxy[:, :2], extents], axis=1),
             areas=areas,
-            crowd=np.concatenate([np.zeros(0, dtype=bool), *(boxes.crowd & (not predicted) for boxes in found)]),
+            crowd=np.concatenate([np.zeros(0, dtype=bool), *crowd]),
             scores=np.concatenate([np.zeros(0), *(boxes.scores for boxes in found)]),
             shapes=shapes,
         )
-
-    def _numbers(self, boxes: B) -> list[int]:
-        return [self.category_ids[label] for label in boxes.labels]
 
 
 def _exchanged(instance: Mapping[str, Any]) -> dict[str, Any]:
