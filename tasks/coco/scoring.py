@@ -87,7 +87,8 @@ class Comparison:
         if self.searched:
             yield self
             return
-        counts = Counter(self.answers.categories.tolist())
+        numbers, times = np.unique(self.answers.categories, return_counts=True)
+        counts = Counter(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
         some: dict[str, int] = {}
         for name, number in self.categories.items():
             if some and sum(counts[n] for n in some.values()) + counts[number] > ROWS:
