@@ -1,4 +1,5 @@
-"""The pictures of the README: what a model that was trained on `shapes` answers about one scene that it has not seen.
+"""The pictures of the README and the guides: what a model that was trained on `shapes` answers about one scene that it
+has not seen, and where it looked for its first object.
 
     python tools/readme_pictures.py runs/shapes docs/pictures --scene 12
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from multitask.assembly import open_run
+from multitask.attention import attention_maps, draw_attention
 from multitask.data.source import open_dataset
 from multitask.draw import draw
 from multitask.inference import above
@@ -23,7 +25,7 @@ COLOURS = 128  # a palette makes noisy scenes four times smaller
 
 
 def main() -> None:
-    """Write TASK.png for every task of the run."""
+    """Write TASK.png for every task of the run, and attention.jpg of the first of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
@@ -40,6 +42,9 @@ def main() -> None:
         picture = draw(example.load(), shown)
         picture = picture.resize((SIDE, round(SIDE * picture.height / picture.width)), Image.Resampling.LANCZOS)
         picture.quantize(COLOURS).save(arguments.out / f"{name}.png", optimize=True)
+    maps = attention_maps(predictor, example, next(iter(run.tasks)))
+    sheet = draw_attention(example.load(), [seen for seen in maps if seen.item == maps[0].item])
+    sheet.save(arguments.out / "attention.jpg", quality=80, optimize=True)
 
 
 if __name__ == "__main__":
