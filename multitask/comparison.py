@@ -42,6 +42,8 @@ class Difference:
         """What the interval allows to say, in words."""
         if math.isnan(self.low):
             return "no interval"
+        if self.low == self.high == 0:
+            return "equal"
         return "B is higher" if self.low > 0 else "A is higher" if self.high < 0 else "may be chance"
 
 

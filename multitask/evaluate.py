@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .annotations import Boxes, Labels
+from .annotations import Boxes, Captions, Labels
 from .assembly import open_run, open_split, with_data
 from .config import Config
 from .data.dataset import Dataset
@@ -88,13 +88,18 @@ def as_scores(found: Sequence[Scored]) -> Scores:
     return {one.label: one.numbers for one in found}
 
 
-def write_results(found: Sequence[Scored], folder: Path) -> None:
-    """`det.json` and so on; a metric that has no form for others to read is left out."""
+def write_results(found: Sequence[Scored], folder: Path) -> list[Path]:
+    """`det.json` and so on, which are given; a metric that has no form for others to read is left out, and named."""
     folder.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
+    written: list[Path] = []
     for one in found:
         if isinstance(one.metric, Exchangeable):
-            write_atomic(unique_path(folder, one.label, ".json", taken), json.dumps(one.metric.results()).encode())
+            written.append(unique_path(folder, one.label, ".json", taken))
+            write_atomic(written[-1], json.dumps(one.metric.results()).encode())
+        else:
+            log.warning("%s: its metric has no results() to save", one.label)
+    return written
 
 
 def lacks_required(tasks: Mapping[str, Task], known: Mapping[str, Task]) -> bool:
@@ -145,10 +150,20 @@ def score_run(
     for name in chosen:
         predictor.task(name)
     dataset = open_split(config, "val", order.split)
+    if any(set(run.tasks[name].kinds) - {Captions.kind} for name in chosen):
+        _tell_unknown(dataset, run.vocab.classes)
     found = evaluate(predictor, dataset, chosen, order.batch_size, progress, order.oracle)
     given = lacks_required({name: run.tasks[name] for name in chosen}, {} if order.oracle else run.tasks)
     title = f"{run.folder} on {dataset.info.name} {dataset.split}{', true boxes given' * given}"
     return Evaluation(title, found, config)
+
+
+def _tell_unknown(dataset: Dataset, classes: Sequence[str]) -> None:
+    """What the model has no word for, it cannot answer with."""
+    named = [category.name for category in dataset.info.categories]
+    if unknown := [name for name in named if name not in classes]:
+        few = ", ".join(unknown[:3])
+        log.warning("the model does not know %d of the %d categories of the data: %s …", len(unknown), len(named), few)
 
 
 def flat(scores: Scores) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .errors import DataError, UsageError
 from .evaluate import Evaluation
 from .example import Prediction
 from .task import Annotations
+
+log = logging.getLogger(__name__)
 
 
 def score_file(path: Path, config: Config, split: str | None) -> Evaluation:
@@ -35,6 +38,8 @@ def _scored(path: Path, share: Share) -> list[Scored]:
     examples = [share.dataset[position] for position in share.positions]
     answers = read_results(path, share.dataset.info, {example.id: _whole(example.size) for example in examples})
     _check_kinds(path, answers, share.tasks[name].kinds)
+    if len(answers) < len(examples):
+        log.warning("%s is about %d of %d images: the others count as not answered", path, len(answers), len(examples))
     for example in examples:
         metric.update(Prediction(example.id, example.file, example.size, answers.get(example.id, {})), example)
     return share.measured({name: metric})
@@ -43,7 +48,8 @@ def _scored(path: Path, share: Share) -> list[Scored]:
 def _check_kinds(path: Path, answers: Mapping[int | str, Annotations], kinds: tuple[str, ...]) -> None:
     for image, found in answers.items():
         if missing := set(kinds) - set(found):
-            raise DataError(f"{path}: the answers about image {image!r} have no {', '.join(missing)}, which are scored")
+            what = f"{path}: the answers about image {image!r} have no {', '.join(missing)}, which this task scores"
+            raise DataError(f"{what}; name the task of this file with --task")
 
 
 def _whole(size: tuple[float, float]) -> tuple[int, int]:

@@ -193,10 +193,25 @@ def test_two_models_are_told_apart_on_the_data_of_the_first(shell: Shell) -> Non
 
 
 def test_two_files_of_answers_are_told_apart(shell: Shell, tmp_path: Path) -> None:
-    assert shell.mtp("eval", "runs/all", "--task", "caption", "--save-results", str(tmp_path)).code == 0
+    saved = shell.mtp("eval", "runs/all", "--task", "caption", "--save-results", str(tmp_path))
+    assert saved.code == 0 and f"wrote {tmp_path / 'caption.json'}" in saved.err
     file = str(tmp_path / "caption.json")
     done = shell.mtp("eval", file, file, "--compare", "--task", "caption", "data.val_size=2")
-    assert done.code == 0 and "may be chance" in done.out and "no model was used" in done.out
+    assert done.code == 0 and re.search(r"CIDEr-D\W.*equal", done.out) and "no model was used" in done.out
+
+
+def test_images_that_a_file_says_nothing_about_are_counted(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "few.json").write_text(json.dumps([{"image_id": 0, "caption": "a disc"}]))
+    done = shell.mtp("eval", str(tmp_path / "few.json"), "--task", "caption", "data.val_size=3")
+    assert done.code == 0 and "is about 1 of 3 images: the others count as not answered" in done.err
+
+
+def test_categories_that_a_model_does_not_know_are_counted(shell: Shell, tmp_path: Path) -> None:
+    tools.coco_folder(tmp_path / "other", ["dog", "disc"])
+    words = ("eval", "runs/all", "--data", str(tmp_path / "other"), "--tasks")
+    done = shell.mtp(*words, "det")
+    assert done.code == 0 and "does not know 1 of the 2 categories of the data: dog" in done.err
+    assert "does not know" not in shell.mtp(*words, "caption").err
 
 
 def test_a_report_is_made_in_one_command(shell: Shell, tmp_path: Path) -> None:
@@ -207,7 +222,7 @@ def test_a_report_is_made_in_one_command(shell: Shell, tmp_path: Path) -> None:
     assert re.findall(r'<section id="(\w+)">', page) == ["det", "caption", "keypoints", "segment"]
     for words in ("runs/all on shapes val", "Missed", "Confusion", "Worst captions", "Scores by category"):
         assert words in page
-    assert (tmp_path / "page/det-02-missed.jpg").is_file()
+    assert (tmp_path / "page/det-01-missed.jpg").is_file()
 
 
 def test_a_report_without_matplotlib_is_refused_before_anything_is_scored(shell: Shell, tmp_path: Path) -> None:
@@ -222,7 +237,7 @@ def test_a_report_without_matplotlib_is_refused_before_anything_is_scored(shell:
     [
         (("runs/all", "runs/outlines"), "two with --compare"),
         (("runs/all", "--compare"), "--compare takes two runs"),
-        (("a.json", "runs/all", "--compare"), "without a model"),
+        (("a.json", "runs/all", "--compare"), "not one of each"),
         (("runs/all", "--self-test"), "needs no model"),
         (("runs/all", "runs/all", "--compare", "--report", "page"), "leave the others out"),
         (("a.json", "--save-results", "x"), "without a model"),

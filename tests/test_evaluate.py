@@ -309,10 +309,12 @@ class Answers:
         return self.rows
 
 
-def test_answers_of_two_data_sets_of_like_names_go_to_two_files(tmp_path):
+def test_answers_of_two_data_sets_of_like_names_go_to_two_files(tmp_path, caplog):
     dataset = ShapesDataset("val", 1)
     found = [Scored(f"det@{name}", dataset, Answers([name])) for name in ("my data", "my_data", "other")]
-    write_results([*found, Scored("plain", dataset, object())], tmp_path)
+    paths = write_results([*found, Scored("plain", dataset, object())], tmp_path)
+    assert "plain: its metric has no results() to save" in caplog.text
+    assert sorted(paths) == sorted(tmp_path.iterdir())
     written = {path.name: json.loads(path.read_text()) for path in tmp_path.iterdir()}
     assert written == {
         "det_my_data.json": ["my data"], "det_my_data-2.json": ["my_data"], "det_other.json": ["other"],

@@ -99,6 +99,7 @@ def evaluate(
     how = (device, batch_size, precision, cuda_graphs)
     strange = [word for word in settings if not word.startswith(("data.", "tasks."))]
     _refuse(
+        (compare and files and runs, "--compare takes two runs, or two files of answers, not one of each"),
         (self_test and (files or runs), "--self-test needs no model and no file: leave them out"),
         (files and (runs or oracle_boxes or save_results), "--results is scored without a model: " + ALONE),
         (no_model and how != HOW, "--device, --batch-size, --precision and --cuda-graphs go with a model: " + OUT),
@@ -179,7 +180,8 @@ def _scored_runs(runs: Sequence[str | None], order: Order) -> list[Evaluation]:
 def _save(found: Evaluation, folder: Path) -> None:
     from ..evaluate import write_results
 
-    write_results(found.found, folder)
+    for path in write_results(found.found, folder):
+        errors.print(f"wrote {printable(path)}", soft_wrap=True)
 
 
 def _compare(found: Sequence[Evaluation], as_json: bool) -> None:

@@ -62,10 +62,7 @@ def print_differences(titles: Sequence[str], found: Sequence[Difference], as_jso
             values = {"a": one.a, "b": one.b, "difference": one.difference, "low": one.low, "high": one.high}
             tasks.setdefault(one.task, {})[one.metric] = values
         return _echo({"a": titles[0], "b": titles[1], "differences": tasks})
-    rows = [
-        (o.task, o.metric, o.a, o.b, _signed(o.difference), f"{_signed(o.low)} to {_signed(o.high)}", o.verdict)
-        for o in found
-    ]
+    rows = [(o.task, o.metric, o.a, o.b, _signed(o.difference), _interval(o), o.verdict) for o in found]
     output.print(*(f"{letter}: {printable(title)}" for letter, title in zip("AB", titles, strict=True)), sep="\n")
     return table("", ("task", "metric", "A", "B", "B - A", "95 % interval", ""), rows)
 
@@ -79,6 +76,10 @@ def _echo(value: Any) -> None:
     from ..evaluate import as_json
 
     typer.echo(json.dumps(as_json(value), indent=1))
+
+
+def _interval(one: Difference) -> str:
+    return "–" if math.isnan(one.low) else f"{_signed(one.low)} to {_signed(one.high)}"
 
 
 def _signed(value: float) -> str:

@@ -68,7 +68,9 @@ class _Draft:
         scores = {clipped(name): _score(value) for name, value in section.scores.items()}
         chapter = Chapter(anchor, clipped(section.title), scores)
         self.chapters.append(chapter)
-        for place, figure in enumerate(section.figures, 1):
+        place = 0
+        for figure in section.figures:
+            place += not isinstance(figure, Table)
             stem = f"{anchor}-{place:02}-{slug(figure.title)}"
             self.stems.add(stem)
             part = Part(clipped(figure.title), [clipped(figure.note, LONGEST_SENTENCE)] if figure.note else [])

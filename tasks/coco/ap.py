@@ -103,7 +103,8 @@ class CocoAP(Generic[B]):
         self._found = None
         searched = example.annotations.get("searched")
         if self.scorer == "lvis" and not isinstance(searched, Searched):
-            raise DataError(f"{where}: scorer=lvis needs neg_category_ids, which say what the image was searched for")
+            what = "scorer=lvis needs neg_category_ids, which say what the image was searched for"
+            raise DataError(f"{where}: {what}; score other data with scorer=pycocotools")
         known = searched if isinstance(searched, Searched) else None
         self.images.append(_Image(example.id, example.size, self._side(truth), self._side(answer), known))
 

@@ -115,7 +115,9 @@ def _confusion(seen: Seen) -> Matrix:
         values[place[int(truth[row])], -1] += 1
     some = np.flatnonzero(values.any(axis=0) | values.any(axis=1) | (np.arange(len(values)) == len(names)))
     rows, columns = ([[*names, last][row] for row in some] for last in (NOTHING, Kind.MISSED.value))
-    return Matrix("Confusion", "truth", "answer", rows, columns, values[np.ix_(some, some)], seen.taken())
+    shape = seen.called(Kind.SHAPE)
+    note = f"{seen.taken()} “{NOTHING}” also has what is found twice and each {shape}, “{Kind.MISSED}” their objects."
+    return Matrix("Confusion", "truth", "answer", rows, columns, values[np.ix_(some, some)], note)
 
 
 def _sizes(seen: Seen) -> Bars:

@@ -67,7 +67,7 @@ def names(folder):
 
 def test_a_page_shows_every_kind_of_figure_and_its_pictures_are_files_too(tmp_path) -> None:
     page = write(tmp_path / "new" / "report", lines(), matrix(["a", "b"]), table(), gallery((0, 13)), captions())
-    pictures = ["det-01-curves.png", "det-02-confusion.png", "det-04-missed.jpg", "det-05-captions.jpg"]
+    pictures = ["det-01-curves.png", "det-02-confusion.png", "det-03-missed.jpg", "det-04-captions.jpg"]
     assert names(tmp_path / "new" / "report") == [*pictures, "index.html"]
     for name in pictures:
         Image.open(tmp_path / "new" / "report" / name).load()

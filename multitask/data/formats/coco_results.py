@@ -58,14 +58,24 @@ class _Reader:
             raise DataError(f"{self.path}: entry {number} is not an object; export it again")
         image = entry.get("image_id")
         if isinstance(image, bool) or not isinstance(image, int | str) or image not in self.sizes:
-            known = f"'{self.info.name}' has {len(self.sizes)} images, such as {next(iter(self.sizes), None)!r}"
-            raise DataError(f"{self.path}: entry {number}: no image has the image_id {image!r:.60}; {known}")
+            raise DataError(
+                f"{self.path}: entry {number}: no image has the image_id {image!r:.60}; {self._hint(image)}"
+            )
         return image
+
+    def _hint(self, image: Any) -> str:
+        if isinstance(image, str) and image.isdecimal() and int(image) in self.sizes:
+            return "write it without quotes"
+        known = f"'{self.info.name}' has {len(self.sizes)} images, such as {next(iter(self.sizes), None)!r}"
+        return f"{known}; answers about other data want --data"
 
     def annotations(self, rows: Sequence[Row], image: int | str) -> dict[str, Annotation]:
         """All that the entries about one image say, by kind."""
         if any("caption" in row for _, row in rows):
-            return {"captions": Captions(tuple(self._each(rows, "caption", _sentence)))}
+            texts = self._each(rows, "caption", _sentence)
+            if len(rows) > 1:
+                raise DataError(f"{self.path}: entry {rows[1][0]}: image {image!r} has a caption already; remove one")
+            return {"captions": Captions(tuple(texts))}
         size = self.sizes[image]
         boxes = self._boxes(rows, size)
         found: dict[str, Annotation] = {Boxes.kind: boxes} if any("bbox" in row for _, row in rows) else {}
@@ -83,9 +93,15 @@ class _Reader:
         return found
 
     def _boxes(self, rows: Sequence[Row], size: Size) -> Boxes:
-        labels = self._each(rows, "category_id", lambda value, field: checks.known(value, field, self.names))
+        labels = self._each(rows, "category_id", self._category)
         scores = self._each(rows, "score", _number)
         return Boxes(np.array([self._box(row, size) for row in rows]), tuple(labels), np.array(scores))
+
+    def _category(self, value: Any, field: str) -> str:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in self.names:
+            some = ", ".join(f"{number} ({name})" for number, name in list(self.names.items())[:3])
+            raise Unusable(field, value, f"is no category of '{self.info.name}'", f"that has {some} and so on")
+        return self.names[value]
 
     def _box(self, row: Row, size: Size) -> FloatArray:
         """As the entry says, or the whole image: an outline or points are scored without a box."""
@@ -106,8 +122,10 @@ class _Reader:
 
     def _value(self, row: Row, field: str, check: Callable[[Any, str], V]) -> V:
         number, entry = row
+        if field not in entry:
+            raise DataError(f"{self.path}: entry {number} has no {field}, which every answer of its kind needs")
         try:
-            return check(entry.get(field), field)
+            return check(entry[field], field)
         except Unusable as error:
             raise DataError(f"{error.fault(str(self.path), f'entry {number}', 'refused')}") from None
 
@@ -119,7 +137,7 @@ def _sentence(value: Any, field: str) -> str:
 
 def _number(value: Any, field: str) -> float:
     if type(value) not in (int, float) or not abs(value) <= LARGEST:  # nan too
-        raise Unusable(field, value, "is not a finite number", "every answer needs one")
+        raise Unusable(field, value, "is not a finite number", "write a number without quotes")
     return float(value)
 
 
