@@ -57,9 +57,10 @@ class Seen:
 
     @cached_property
     def threshold(self) -> float:
-        """The score from which on answers are best taken for true: where F1 is highest."""
+        """The score from which on answers are best taken for true: the least where F1 is highest, so that a model that
+        is never right has all its answers shown."""
         scores, _, _, f1 = self.rates
-        return float(scores[f1.argmax()]) if len(scores) else 0.0
+        return float(scores[::-1][f1[::-1].argmax()]) if len(scores) else 0.0
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

@@ -184,6 +184,12 @@ def test_scores_that_are_no_probabilities_are_shown_as_they_are(scale):
     assert shown["Scores"].edges[0] <= scores.min() and shown["Scores"].edges[-1] >= scores.max()
 
 
+def test_of_a_model_that_is_never_right_all_answers_are_shown():
+    wrong = Boxes(np.tile(BOX, (4, 1)) + 150, ("ball",) * 4, np.array([0.9, 0.5, 0.2, 0.1]))
+    shown = figures(measured(BoxAP, [(answer(BOX), wrong)]))
+    assert dict(shown["What became of answers and objects"].rows)["false alarm"] == 4
+
+
 def test_curves_lie_above_what_ap_is():
     metric = measured(BoxAP, images(2, BoxAP, 30))
     recalls, precision = figures(metric)["Precision and recall"].lines["IoU 0.50"]
