@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -421,8 +420,6 @@ def test_the_command_hands_on_what_is_wished(monkeypatch):
     assert wished == [True, False]
 
 
-def test_what_is_written_is_told(monkeypatch):
-    told = io.StringIO()
-    monkeypatch.setattr("multitask.cli.console.output.file", told)
+def test_what_is_written_is_told(capsys):
     show(Result("a.png", [], "a.det.png", "a.det.json", attention=["a.det.attention-1.png"]))
-    assert told.getvalue().endswith("wrote a.det.png, a.det.json, a.det.attention-1.png\n")
+    assert capsys.readouterr().out.endswith("wrote a.det.png, a.det.json, a.det.attention-1.png\n")

@@ -194,7 +194,7 @@ def test_results_have_the_ids_of_the_data_set_and_score_the_same_elsewhere(shell
         ((title, scores),) = json.loads(done.out).items()
         assert title.endswith("sparse val") and scores[task] == pytest.approx(found[task], abs=1e-9)
     done = shell.mtp("eval", "--task", "det", "--results", str(out / "caption.json"), "--data", str(root))
-    assert done.code == 4 and "have no boxes, which are scored" in done.line
+    assert done.code == 4 and "have no boxes, which this task scores" in done.line
     done = shell.mtp("eval", "--results", str(out / "det.json"), "--data", str(root), "--task", "det,caption")
     assert done.code == 2 and "name it with --task" in done.line
     done = shell.mtp("eval", "--results", str(out / "det.json"), "--model", str(tmp_path / "run"))

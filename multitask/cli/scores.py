@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..metric import PerCategory
 from .console import output, printable, table
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ def print_differences(titles: Sequence[str], found: Sequence[Difference], as_jso
 
 
 def _categories(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    from ..metric import PerCategory  # numpy comes with it
+
     metrics = {one.label: one.metric for one in evaluation.found}
     return {label: m.per_category() for label, m in metrics.items() if isinstance(m, PerCategory)}
 

@@ -14,6 +14,7 @@ import torch
 from multitask import train
 from multitask.checkpoint import load_training
 from multitask.config import Config
+from multitask.data.scored import Scored
 from multitask.errors import MtpError, Stopped, UsageError
 from multitask.sections import DataConfig, DecoderConfig, ModelConfig, TrainConfig, TransformerConfig
 from multitask.training import run as run_module
@@ -116,9 +117,14 @@ def test_the_last_step_is_always_saved_and_scored(tmp_path):
     assert json.loads((run / "scores.json").read_text()).keys() == scores.keys() == {"det", "caption"}
 
 
+def evaluated(value):
+    """What an evaluation of detection gives."""
+    return Scored("det", Mock(), Mock(compute=lambda: {"AP": value}))
+
+
 def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp_path, monkeypatch):
     values = iter([0.25, math.nan, 0.5, 0.125])
-    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
+    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: [evaluated(next(values))])
     run, _ = train.start(recipe(steps=4, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
     folder = run / "checkpoints"
     assert (folder / "best").read_text() == "step-00000003"
@@ -127,7 +133,7 @@ def test_best_follows_the_metric_and_is_not_lost_to_one_that_is_not_a_number(tmp
 
 def test_a_number_that_is_none_does_not_dethrone_the_best(tmp_path, monkeypatch):
     values = iter([0.25, math.nan])
-    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: {"det": {"AP": next(values)}})
+    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: [evaluated(next(values))])
     run, _ = train.start(recipe(steps=2, eval_every=1), tmp_path / "run", "cpu", False, Quiet())
     assert (run / "checkpoints" / "best").read_text() == "step-00000001"
 
