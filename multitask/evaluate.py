@@ -162,8 +162,8 @@ def _tell_unknown(dataset: Dataset, classes: Sequence[str]) -> None:
     """What the model has no word for, it cannot answer with."""
     named = [category.name for category in dataset.info.categories]
     if unknown := [name for name in named if name not in classes]:
-        few = ", ".join(unknown[:3])
-        log.warning("the model does not know %d of the %d categories of the data: %s …", len(unknown), len(named), few)
+        few = ", ".join(unknown[:3]) + " …" * (len(unknown) > 3)
+        log.warning("the model does not know %d of the %d categories of the data: %s", len(unknown), len(named), few)
 
 
 def flat(scores: Scores) -> dict[str, float]:
